@@ -1,0 +1,88 @@
+// swift-tools-version:6.2
+import PackageDescription
+
+// The floors of docs/architecture.md, lowest first: a target imports only lower ones.
+
+let release = ["-O3", "-fvisibility=hidden", "-ffp-contract=off", "-fno-math-errno"]
+let kernels: [CSetting] = [.unsafeFlags(release, .when(configuration: .release)), .unsafeFlags(["-O2", "-ffp-contract=off"], .when(configuration: .debug))]
+let shim: [CSetting] = [.unsafeFlags(["-fvisibility=hidden"])]
+let cxxShim: [CXXSetting] = [
+    .define("ONNX_ML", to: "1"), .define("ONNX_NAMESPACE", to: "onnx"),
+    .unsafeFlags(["-fvisibility=hidden", "-fvisibility-inlines-hidden"]),
+]
+let swift: [SwiftSetting] = [.swiftLanguageMode(.v6)]
+
+// On the leaf target alone: anywhere else they would leak into the test bundle, which
+// does not link against the static runtime.
+let sharedObject: [LinkerSetting] = [
+    .unsafeFlags([
+        "-static-stdlib", "-use-ld=lld",
+        "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/UnsayLibrary/exports.map",
+        "-Xlinker", "-soname=libunsay.so.1", "-Xlinker", "-z", "-Xlinker", "defs",
+        "-Xlinker", "--build-id", "-Xlinker", "--gc-sections",
+    ])
+]
+
+let package = Package(
+    name: "Unsay",
+    products: [
+        .library(name: "unsay", type: .dynamic, targets: ["UnsayLibrary"]),
+        .library(name: "Unsay", targets: ["Unsay"]),
+    ],
+    targets: [
+        // The public header. A target of its own, because a systemLibrary would not notice edits.
+        .target(
+            name: "CUnsay", path: ".",
+            exclude: ["Tests", "bindings", "examples", "docs", "Benchmarks"],
+            sources: ["Sources/CUnsay"], publicHeadersPath: "include"),
+
+        // 0: C and C++.
+        .target(
+            name: "CSupport", cSettings: shim,
+            linkerSettings: [.linkedLibrary("cjson"), .linkedLibrary("nettle"), .linkedLibrary("zstd")]),
+        .target(name: "CKernels", cSettings: kernels),
+        .target(
+            name: "COnnx", cxxSettings: cxxShim,
+            linkerSettings: [.linkedLibrary("onnx_proto"), .linkedLibrary("protobuf")]),
+        .target(
+            name: "CSentencePiece", cxxSettings: cxxShim,
+            linkerSettings: [.linkedLibrary("sentencepiece")]),
+        .target(name: "Support", dependencies: ["CUnsay", "CSupport"], swiftSettings: swift),
+
+        // 1
+        .target(name: "Tensors", dependencies: ["CKernels", "Support", "CUnsay"], swiftSettings: swift),
+        .target(name: "Tokenizers", dependencies: ["CSentencePiece", "Support", "CUnsay"], swiftSettings: swift),
+
+        // 2
+        .target(name: "T5", dependencies: ["Tensors", "Support", "CUnsay"], swiftSettings: swift),
+
+        // 3
+        .target(
+            name: "Models", dependencies: ["T5", "Tokenizers", "Tensors", "COnnx", "Support", "CUnsay"],
+            swiftSettings: swift),
+        .target(name: "Training", dependencies: ["T5", "Tensors", "CKernels", "Support", "CUnsay"], swiftSettings: swift),
+
+        // 4
+        .target(
+            name: "Decoding", dependencies: ["Models", "T5", "Tokenizers", "Tensors", "Support", "CUnsay"],
+            swiftSettings: swift),
+
+        // 5
+        .target(
+            name: "Patching",
+            dependencies: ["Decoding", "Training", "Models", "T5", "Tokenizers", "Tensors", "CSupport", "Support", "CUnsay"],
+            swiftSettings: swift),
+
+        // 6
+        .target(
+            name: "UnsayABI",
+            dependencies: [
+                "Patching", "Decoding", "Training", "Models", "T5", "Tokenizers", "Tensors", "CSupport", "Support", "CUnsay",
+            ],
+            swiftSettings: swift),
+
+        // 7
+        .target(name: "UnsayLibrary", dependencies: ["UnsayABI"], exclude: ["exports.map"], linkerSettings: sharedObject),
+    ],
+    cLanguageStandard: .c11,
+    cxxLanguageStandard: .cxx17)
