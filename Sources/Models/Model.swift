@@ -1,0 +1,113 @@
+import CUnsay
+package import Support
+import Synchronization
+package import T5
+package import Tensors
+package import Tokenizers
+
+/// An opened checkpoint: a changeable pointer to unchangeable weights.
+///
+/// A call takes `snapshot` once and keeps it; a patch builds a new snapshot and swaps it in.
+/// Readers never wait for a patch and never see half of one.
+package final class Model: Sendable {
+    package let checkpoint: Checkpoint
+    /// nil where no vocabulary lay beside the weights: ids only.
+    package let tokenizer: (any Tokenizer)?
+    package let workers: Workers
+    private let current: Mutex<WeightsSnapshot>
+    private let lastFingerprint = Mutex<(snapshot: WeightsSnapshot, value: [UInt8])?>(nil)
+
+    package var configuration: T5Configuration { checkpoint.configuration }
+    package var layout: ParameterLayout { checkpoint.layout }
+    package var snapshot: WeightsSnapshot { current.withLock { $0 } }
+
+    /// Reads every weight of the checkpoint.
+    package init(_ checkpoint: Checkpoint, tokenizer: (any Tokenizer)?, workers: Workers) throws {
+        self.checkpoint = checkpoint
+        self.tokenizer = tokenizer
+        self.workers = workers
+        let snapshot = try WeightsSnapshot(
+            checkpoint.layout, checkpoint.configuration, workers: workers,
+            read: { try checkpoint.read($0, into: $1) })
+        current = Mutex(snapshot)
+    }
+
+    /// A second model on the same weights.
+    package init(cloning model: Model) {
+        checkpoint = model.checkpoint
+        tokenizer = model.tokenizer
+        workers = model.workers
+        current = Mutex(model.snapshot)
+    }
+
+    /// Makes `next` the weights of every call that begins from now on.
+    ///
+    /// - Throws: `UNSAY_E_STATE` if the weights are no longer `expected`: somebody else
+    ///   changed them since.
+    package func replace(_ expected: WeightsSnapshot, with next: WeightsSnapshot) throws {
+        let replaced = current.withLock { snapshot in
+            guard snapshot === expected else { return false }
+            snapshot = next
+            return true
+        }
+        guard replaced else {
+            throw Failure(
+                UNSAY_E_STATE, "the model's weights changed meanwhile: begin again from them")
+        }
+    }
+
+    /// Writes the weights as they are now, in the layout they were opened from.
+    package func save(to folder: String) throws {
+        let snapshot = snapshot
+        try saveCheckpoint(checkpoint, to: folder, values: { snapshot.read($0, into: $1) })
+    }
+
+    /// The fingerprint of the weights as they are now; remembered until they change.
+    package func fingerprint() throws -> [UInt8] {
+        try fingerprint(of: snapshot)
+    }
+
+    package func fingerprint(of snapshot: WeightsSnapshot) throws -> [UInt8] {
+        let known = lastFingerprint.withLock { $0?.snapshot === snapshot ? $0?.value : nil }
+        if let known { return known }
+        let value = try Models.fingerprint(layout: layout, read: { snapshot.read($0, into: $1) })
+        lastFingerprint.withLock { $0 = (snapshot, value) }
+        return value
+    }
+
+    // MARK: Text
+
+    package func requireTokenizer() throws -> any Tokenizer {
+        guard let tokenizer else {
+            throw Failure(
+                UNSAY_E_STATE,
+                "this model was opened without a vocabulary: pass ids, or put spiece.model "
+                    + "beside the weights")
+        }
+        return tokenizer
+    }
+
+    /// The ids of a text, the end-of-sequence id last.
+    package func encode(_ text: UnsafeBufferPointer<UInt8>) throws -> [Token] {
+        let tokens = try requireTokenizer().encode(text)
+        for token in tokens { try check(token.id, of: "the vocabulary") }
+        return tokens + [
+            Token(id: configuration.eosTokenID, begin: text.count, end: text.count)
+        ]
+    }
+
+    /// The text of ids, control ids left out; empty without a vocabulary.
+    package func decode(_ ids: [Int32]) throws -> [UInt8] {
+        try tokenizer?.decode(ids) ?? []
+    }
+
+    /// - Throws: `UNSAY_E_ARGUMENT` if the network has no such id.
+    package func check(_ id: Int32, of name: String) throws {
+        guard id >= 0, Int(id) < configuration.vocabSize else {
+            throw Failure(
+                UNSAY_E_ARGUMENT,
+                "\(name) holds the id \(id); this model's run from 0 to "
+                    + "\(configuration.vocabSize - 1)")
+        }
+    }
+}

@@ -1,0 +1,147 @@
+package import Tensors
+
+/// The keys and values that a batch of decoders has computed so far.
+///
+/// Those of the encoder's output are computed once; those of the written tokens grow by one
+/// with every step. Sequences keep their slot for life, so one that has finished simply
+/// stops being asked for: nothing is moved.
+package final class DecoderCache {
+    private let snapshot: WeightsSnapshot
+    private let decoder: StackWeights
+    private let workers: Workers
+    private let arena = Arena()
+    private let sources: Ragged
+    /// Of each block, [source rows, 2 * inner].
+    private let crossKeyValues: [FloatBuffer]
+    /// Of each block, [sequences * capacity, 2 * inner].
+    private var ownKeyValues: [FloatBuffer] = []
+    private var capacity = 0
+    /// Positions written so far, of each sequence.
+    package private(set) var lengths: [Int]
+    private let longest: Int
+    private var buckets: RelativeBuckets
+    private var inner: Int { snapshot.configuration.innerDim }
+
+    /// - Parameters:
+    ///   - encoder: the encoder's output for every sequence.
+    ///   - longest: the most positions any sequence will have.
+    package init(
+        _ snapshot: WeightsSnapshot, _ decoder: StackWeights, encoder: EncoderOutput, longest: Int,
+        workers: Workers
+    ) throws {
+        let inner = snapshot.configuration.innerDim
+        self.snapshot = snapshot
+        self.decoder = decoder
+        self.workers = workers
+        self.longest = longest
+        sources = encoder.sources
+        lengths = [Int](repeating: 0, count: encoder.sources.count)
+        buckets = RelativeBuckets(snapshot.configuration, bidirectional: false, longest: longest)
+        let pass = Pass(snapshot.configuration, arena: arena, workers: workers)
+        crossKeyValues = try decoder.blocks.map { block in
+            let buffer = try FloatBuffer(count: encoder.states.count * 2 * inner)
+            if let cross = block.crossAttention {
+                let out = Rows(base: buffer.base, count: encoder.states.count, width: 2 * inner)
+                try project(encoder.states, cross.keyValue, into: out, pass)
+            }
+            return buffer
+        }
+    }
+
+    /// Feeds one more id to some of the sequences.
+    ///
+    /// - Parameters:
+    ///   - ids: the id that each of `slots` continues with, below vocab_size.
+    ///   - slots: which sequences, each once.
+    ///   - body: receives the states after the final norm, [slots, d_model].
+    package func step(_ ids: [Int32], slots: [Int], _ body: (Rows) throws -> Void) throws {
+        arena.reset()
+        let configuration = snapshot.configuration
+        let pass = Pass(configuration, arena: arena, workers: workers)
+        try reserve((slots.map { lengths[$0] }.max() ?? 0) + 1)
+        let biases = try decoder.biases(buckets, arena)
+        let x = try arena.rows(ids.count, configuration.dModel)
+        embed(ids, snapshot.network.embedding, into: x, pass)
+        for index in decoder.blocks.indices {
+            let mark = arena.mark()
+            try attendToOwn(x, index, slots, biases[index], pass)
+            try attendToSource(x, index, slots, pass)
+            _ = try feedForward(x, decoder.blocks[index].feedForward, into: x, pass)
+            arena.rewind(to: mark)
+        }
+        let states = try arena.rows(x.count, x.width)
+        rmsNorm(
+            x, weight: decoder.finalNorm.base, epsilon: configuration.layerNormEpsilon,
+            into: states, inverseRMS: nil, workers: workers)
+        for slot in slots { lengths[slot] += 1 }
+        try body(states)
+    }
+
+    private func attendToOwn(
+        _ x: Rows, _ index: Int, _ slots: [Int], _ bias: DistanceBias, _ pass: Pass
+    ) throws {
+        let weights = decoder.blocks[index].selfAttention
+        let normed = try arena.rows(x.count, x.width)
+        let qkv = try arena.rows(x.count, 3 * inner)
+        let attended = try arena.rows(x.count, inner)
+        rmsNorm(
+            x, weight: weights.norm.base, epsilon: pass.configuration.layerNormEpsilon,
+            into: normed, inverseRMS: nil, workers: workers)
+        try project(normed, weights.queryKeyValue, into: qkv, pass)
+
+        let cache = slots.map { slot in
+            Rows(
+                base: ownKeyValues[index].base + slot * capacity * 2 * inner, count: capacity,
+                width: 2 * inner)
+        }
+        for (row, slot) in slots.enumerated() {
+            cache[row].rows(lengths[slot]..<lengths[slot] + 1).copy(
+                from: qkv.rows(row..<row + 1).columns(inner..<3 * inner))
+        }
+        attentionStep(
+            q: qkv.columns(0..<inner), keys: cache.map { UnsafePointer($0.base) },
+            values: cache.map { UnsafePointer($0.base + inner) },
+            counts: slots.map { lengths[$0] + 1 }, kvStride: 2 * inner,
+            heads: pass.configuration.numHeads, dKV: pass.configuration.dKV,
+            positions: slots.map { lengths[$0] }, bias: bias, into: attended, workers: workers)
+        try project(attended, weights.output, into: x, adds: true, pass)
+    }
+
+    private func attendToSource(_ x: Rows, _ index: Int, _ slots: [Int], _ pass: Pass) throws {
+        guard let weights = decoder.blocks[index].crossAttention else { return }
+        let normed = try arena.rows(x.count, x.width)
+        let query = try arena.rows(x.count, inner)
+        let attended = try arena.rows(x.count, inner)
+        rmsNorm(
+            x, weight: weights.norm.base, epsilon: pass.configuration.layerNormEpsilon,
+            into: normed, inverseRMS: nil, workers: workers)
+        try project(normed, weights.query, into: query, pass)
+        let starts = slots.map { crossKeyValues[index].base + sources.offsets[$0] * 2 * inner }
+        attentionStep(
+            q: query, keys: starts.map { UnsafePointer($0) },
+            values: starts.map { UnsafePointer($0 + inner) },
+            counts: slots.map { sources.range($0).count }, kvStride: 2 * inner,
+            heads: pass.configuration.numHeads, dKV: pass.configuration.dKV, positions: nil,
+            bias: nil, into: attended, workers: workers)
+        try project(attended, weights.output, into: x, adds: true, pass)
+    }
+
+    /// Makes room for `positions` of every sequence; doubles, so that growing costs little.
+    private func reserve(_ positions: Int) throws {
+        guard positions > capacity else { return }
+        let grown = min(max(positions, 2 * capacity, 16), max(longest, positions))
+        let width = 2 * inner
+        ownKeyValues = try decoder.blocks.indices.map { index in
+            let larger = try FloatBuffer(count: lengths.count * grown * width)
+            if capacity > 0 {
+                for (slot, length) in lengths.enumerated() {
+                    (larger.base + slot * grown * width).update(
+                        from: ownKeyValues[index].base + slot * capacity * width,
+                        count: length * width)
+                }
+            }
+            return larger
+        }
+        capacity = grown
+    }
+}

@@ -1,0 +1,140 @@
+import CKernels
+package import Tensors
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// What is wanted at one position of an output.
+package struct TokenTarget: Sendable {
+    /// The written token.
+    package let id: Int32
+    /// -1 avoid, 0 ignore, 1 keep.
+    package let mark: Int8
+    /// More ids to avoid here.
+    package let alsoAvoid: [Int32]
+    /// Of the example; 1 unless the caller said otherwise.
+    package let weight: Float
+
+    package init(id: Int32, mark: Int8, alsoAvoid: [Int32] = [], weight: Float = 1) {
+        self.id = id
+        self.mark = mark
+        self.alsoAvoid = alsoAvoid
+        self.weight = weight
+    }
+
+    package var avoided: [Int32] {
+        mark < 0 ? [id] + alsoAvoid.filter { $0 != id } : alsoAvoid
+    }
+}
+
+package struct LossSettings: Sendable {
+    package let columns: LossColumns
+    /// Multiplies the term of avoided positions.
+    package let alpha: Float
+    /// The share of q that an avoided token keeps.
+    package let retain: Float
+    /// Multiplies the square of the log-normaliser of z, at every marked position.
+    package let zLoss: Float
+
+    package init(columns: LossColumns, alpha: Float, retain: Float, zLoss: Float) {
+        self.columns = columns
+        self.alpha = alpha
+        self.retain = retain
+        self.zLoss = zLoss
+    }
+}
+
+/// The loss of one position, before its weight.
+package struct TokenLoss: Sendable {
+    /// Alpha and z-loss included.
+    package var loss = 0.0
+    /// The term alone, before alpha.
+    package var term = 0.0
+    /// p of the written token.
+    package var probability = 0.0
+}
+
+/// log sum_i exp(row[i]), and, in `exponentials`, exp(row[i] - maximum) with their sum.
+///
+/// Takes the largest value out first and adds its share in double, so that differences of
+/// two such logarithms keep seven digits.
+func logSumExp(
+    _ row: UnsafeMutableBufferPointer<Float>, into exponentials: UnsafeMutablePointer<Float>
+) -> (value: Double, sum: Float) {
+    guard let base = row.baseAddress, row.count > 0 else { return (-.infinity, 0) }
+    let largest = row[Int(kernel_argmax(base, row.count))]
+    guard largest > -.infinity else { return (-.infinity, 0) }
+    let sum = kernel_exp(base, largest, row.count, exponentials)
+    return (Double(largest) + log(Double(sum)), sum)
+}
+
+/// The loss of one position and its gradient.
+///
+/// - Parameters:
+///   - logits: z, [vocab_size]; overwritten by `factor` times the gradient of the loss.
+///   - reference: z°, [vocab_size]; changed. Not read by terms that need no reference.
+///   - scratch: [vocab_size].
+package func tokenLoss(
+    _ target: TokenTarget, _ settings: LossSettings,
+    logits: UnsafeMutableBufferPointer<Float>, reference: UnsafeMutableBufferPointer<Float>?,
+    scratch: UnsafeMutablePointer<Float>, factor: Float
+) -> TokenLoss {
+    var result = TokenLoss()
+    let term = settings.columns[target.mark]
+    let written = Int(target.id)
+    let count = logits.count
+    guard term != .none, let z = logits.baseAddress else {
+        logits.update(repeating: 0)
+        return result
+    }
+    let isAvoided = target.mark < 0
+    let alpha = isAvoided ? settings.alpha : 1
+    let scale = factor * alpha
+
+    // The target distribution in `scratch`, unnormalised, and the term.
+    var targetSum: Float = 1
+    var cross = 0.0
+    var targetLogSum = 0.0
+    let writtenLogit = logits[written]
+    if term == .forwardKL, let reference {
+        for id in target.avoided {
+            reference[Int(id)] =
+                settings.retain > 0 ? reference[Int(id)] + logf(settings.retain) : -.infinity
+        }
+        let (value, sum) = logSumExp(reference, into: scratch)
+        // Everything is avoided: no distribution is left to move towards.
+        guard value > -.infinity else {
+            logits.update(repeating: 0)
+            return result
+        }
+        targetLogSum = value
+        targetSum = sum
+        for i in 0..<count where scratch[i] > 0 {
+            cross += Double(scratch[i]) * (Double(reference[i]) - Double(z[i]))
+        }
+        cross /= Double(sum)
+    }
+
+    // p over the logits, unnormalised: from here on z is gone. The gradient of the z-loss is
+    // 2 z_loss logSum p, so it only adds to the factor of p.
+    let (logSum, sum) = logSumExp(logits, into: z)
+    let normaliserPull = 2 * settings.zLoss * Float(logSum) * factor
+    let own = (scale + normaliserPull) / sum
+    result.probability = Double(z[written] / sum)
+    switch term {
+    case .forwardKL:
+        // KL = sum q' (z°' - z) - log-sum z°' + log-sum z; its gradient is p - q'.
+        result.term = max(cross - targetLogSum + logSum, 0)
+        let targetScale = scale / targetSum
+        for i in 0..<count { z[i] = z[i] * own - scratch[i] * targetScale }
+    case .likelihood:
+        result.term = logSum - Double(writtenLogit)
+        for i in 0..<count { z[i] *= own }
+        z[written] -= scale
+    case .none:
+        break
+    }
+    result.loss = Double(alpha) * result.term + Double(settings.zLoss) * logSum * logSum
+    return result
+}

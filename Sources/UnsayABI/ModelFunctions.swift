@@ -1,0 +1,225 @@
+import CUnsay
+import Models
+import Support
+import T5
+import Tensors
+import Tokenizers
+
+// Section 2 of unsay.h: open, save, look inside.
+
+/// What a `unsay_model` points at: the model, and the C strings borrowed from it.
+final class ModelHandle: Sendable {
+    let model: Model
+    private nonisolated(unsafe) let names: [UnsafeMutablePointer<CChar>]
+
+    init(_ model: Model) {
+        self.model = model
+        names = model.layout.parameters.map { parameter in
+            let bytes = Array(parameter.name.utf8CString)
+            let copy = UnsafeMutablePointer<CChar>.allocate(capacity: bytes.count)
+            copy.update(from: bytes, count: bytes.count)
+            return copy
+        }
+    }
+
+    deinit {
+        for name in names { name.deallocate() }
+    }
+
+    /// Lives as long as the handle.
+    func name(_ index: Int) -> UnsafePointer<CChar> { UnsafePointer(names[index]) }
+}
+
+func model(_ handle: OpaquePointer?, _ name: String = "model") throws -> Model {
+    try object(handle, ModelHandle.self, name).model
+}
+
+private let openDefaults = unsay_open_options(
+    struct_size: MemoryLayout<unsay_open_options>.size, threads: 0, compute: UNSAY_COMPUTE_F32,
+    allow_links: 0, reserved: 0, tokenizer_path: nil)
+
+@_cdecl("unsay_open_options_init") @implementation
+public func unsay_open_options_init(
+    _ options: UnsafeMutablePointer<unsay_open_options>!, _ struct_size: Int
+) {
+    initialise(options, struct_size, with: openDefaults)
+}
+
+/// The caller's options, checked.
+private func openSettings(
+    _ options: UnsafePointer<unsay_open_options>?
+) throws -> (workers: Workers, allowLinks: Bool, tokenizerPath: String?) {
+    let options = try read(options, over: openDefaults, named: "options")
+    guard (0...1024).contains(options.threads) else {
+        throw Failure(
+            UNSAY_E_ARGUMENT, "threads is \(options.threads); it must be 0 (one per core) to 1024")
+    }
+    try requireFloat32(options.compute)
+    return (
+        Workers(threads: Int(options.threads)), options.allow_links != 0,
+        try options.tokenizer_path.map { try requireString($0, "tokenizer_path") }
+    )
+}
+
+func requireFloat32(_ compute: unsay_compute) throws {
+    guard compute.rawValue <= UNSAY_COMPUTE_INT8.rawValue else {
+        throw Failure(UNSAY_E_ARGUMENT, "compute is \(compute.rawValue), not one of unsay_compute")
+    }
+    guard compute == UNSAY_COMPUTE_F32 else {
+        throw Failure(UNSAY_E_UNSUPPORTED, "this release computes in UNSAY_COMPUTE_F32 only")
+    }
+}
+
+@_cdecl("unsay_model_open") @implementation
+public func unsay_model_open(
+    _ folder: UnsafePointer<CChar>!, _ options: UnsafePointer<unsay_open_options>!,
+    _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> unsay_status {
+    boundary {
+        let out = try require(out, "out")
+        let folder = try requireString(folder, "folder")
+        let settings = try openSettings(options)
+        let model = try Model(
+            Checkpoint.open(folder: folder, allowLinks: settings.allowLinks),
+            tokenizerPath: settings.tokenizerPath, workers: settings.workers)
+        log(UNSAY_LOG_INFO, "opened \(folder): \(model.layout.parameterCount) parameters")
+        out.pointee = handle(ModelHandle(model))
+    }
+}
+
+@_cdecl("unsay_model_open_buffers") @implementation
+public func unsay_model_open_buffers(
+    _ files: UnsafePointer<unsay_buffer>!, _ count: Int,
+    _ options: UnsafePointer<unsay_open_options>!, _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> unsay_status {
+    boundary {
+        let out = try require(out, "out")
+        let settings = try openSettings(options)
+        let buffers = try requireArray(files, count, "files").enumerated().map { index, file in
+            let bytes = try requireArray(
+                file.bytes?.assumingMemoryBound(to: UInt8.self), file.size, "files[\(index)].bytes")
+            return (
+                name: try requireString(file.name, "files[\(index)].name"),
+                bytes: UnsafeRawBufferPointer(bytes)
+            )
+        }
+        let model = try Model(
+            Checkpoint.open(buffers: buffers), tokenizerPath: settings.tokenizerPath,
+            workers: settings.workers)
+        out.pointee = handle(ModelHandle(model))
+    }
+}
+
+@_cdecl("unsay_model_save") @implementation
+public func unsay_model_save(
+    _ handle: OpaquePointer!, _ folder: UnsafePointer<CChar>!
+) -> unsay_status {
+    boundary {
+        let model = try model(handle)
+        let folder = try requireString(folder, "folder")
+        try model.save(to: folder)
+        log(UNSAY_LOG_INFO, "saved \(folder)")
+    }
+}
+
+@_cdecl("unsay_model_clone") @implementation
+public func unsay_model_clone(
+    _ source: OpaquePointer!, _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> unsay_status {
+    boundary {
+        let out = try require(out, "out")
+        out.pointee = handle(ModelHandle(Model(cloning: try model(source))))
+    }
+}
+
+@_cdecl("unsay_model_close") @implementation
+public func unsay_model_close(_ model: OpaquePointer!) { release(model, ModelHandle.self) }
+
+@_cdecl("unsay_model_get_info") @implementation
+public func unsay_model_get_info(
+    _ handle: OpaquePointer!, _ out: UnsafeMutablePointer<unsay_model_info>!
+) -> unsay_status {
+    boundary {
+        let model = try model(handle)
+        let c = model.configuration
+        var info = unsay_model_info()
+        info.parameter_count = UInt64(model.layout.parameterCount)
+        info.tensor_count = UInt32(model.layout.parameters.count)
+        info.flags =
+            (c.isGated ? UInt32(UNSAY_MODEL_GATED.rawValue) : 0)
+            | (c.tiesHead ? UInt32(UNSAY_MODEL_TIED_HEAD.rawValue) : 0)
+        info.vocab_size = Int32(c.vocabSize)
+        info.d_model = Int32(c.dModel)
+        info.d_ff = Int32(c.dFF)
+        info.num_heads = Int32(c.numHeads)
+        info.d_kv = Int32(c.dKV)
+        info.num_layers = Int32(c.numLayers)
+        info.num_decoder_layers = Int32(c.numDecoderLayers)
+        info.relative_attention_num_buckets = Int32(c.relativeAttentionNumBuckets)
+        info.relative_attention_max_distance = Int32(c.relativeAttentionMaxDistance)
+        info.pad_token_id = c.padTokenID
+        info.eos_token_id = c.eosTokenID
+        info.unk_token_id = c.unkTokenID
+        info.decoder_start_token_id = c.decoderStartTokenID
+        try fill(require(out, "out"), with: info, named: "unsay_model_info")
+    }
+}
+
+@_cdecl("unsay_model_fingerprint") @implementation
+public func unsay_model_fingerprint(
+    _ handle: OpaquePointer!, _ out: UnsafeMutablePointer<UInt8>!
+) -> unsay_status {
+    boundary {
+        let model = try model(handle)
+        let out = try require(out, "out")
+        out.update(from: try model.fingerprint(), count: 32)
+    }
+}
+
+private func parameter(_ layout: ParameterLayout, _ index: UInt32) throws -> Parameter {
+    guard Int(index) < layout.parameters.count else {
+        throw Failure(
+            UNSAY_E_ARGUMENT,
+            "index is \(index); this model has \(layout.parameters.count) tensors")
+    }
+    return layout.parameters[Int(index)]
+}
+
+@_cdecl("unsay_model_tensor") @implementation
+public func unsay_model_tensor(
+    _ handle: OpaquePointer!, _ index: UInt32, _ out: UnsafeMutablePointer<unsay_tensor_info>!
+) -> unsay_status {
+    boundary {
+        let owner = try object(handle, ModelHandle.self, "model")
+        let parameter = try parameter(owner.model.layout, index)
+        var info = unsay_tensor_info()
+        info.name = owner.name(Int(index))
+        info.rank = Int32(parameter.shape.count)
+        info.shape = (
+            Int32(parameter.shape[0]),
+            Int32(parameter.shape.count > 1 ? parameter.shape[1] : 1), 1, 1
+        )
+        try fill(require(out, "out"), with: info, named: "unsay_tensor_info")
+    }
+}
+
+@_cdecl("unsay_model_read_tensor") @implementation
+public func unsay_model_read_tensor(
+    _ handle: OpaquePointer!, _ index: UInt32, _ values: UnsafeMutablePointer<Float>!,
+    _ capacity: Int
+) -> unsay_status {
+    boundary {
+        let model = try model(handle)
+        let parameter = try parameter(model.layout, index)
+        guard capacity < 0 || capacity >= parameter.count else {
+            throw Failure(
+                UNSAY_E_BUFFER,
+                "\(parameter.name) needs room for \(parameter.count) floats, has room for "
+                    + "\(capacity)")
+        }
+        model.snapshot.read(
+            Int(index),
+            into: UnsafeMutableBufferPointer(
+                start: try require(values, "values"), count: parameter.count))
+    }
+}
