@@ -1,0 +1,113 @@
+import CUnsay
+import Tensors
+import Testing
+import Training
+
+@Suite("Losses of one position")
+struct TokenLossTests {
+    private let width = 23
+
+    private func row(_ seed: Int, spread: Float = 3) -> [Float] {
+        (0..<width).map { i in
+            let x = Float((seed * 7919 + i * 104_729) % 2003) / 1001 - 1
+            return spread * x
+        }
+    }
+
+    private func settings(
+        _ loss: unsay_loss, alpha: Float = 1, retain: Float = 0, zLoss: Float = 0
+    ) throws -> LossSettings {
+        LossSettings(
+            columns: try LossColumns(loss, UNSAY_LOSS_EXACT), alpha: alpha, retain: retain,
+            zLoss: zLoss)
+    }
+
+    private func run(
+        _ target: TokenTarget, _ settings: LossSettings, _ z: [Float], _ q: [Float]
+    ) -> (loss: Double, gradient: [Float]) {
+        let rows = LossRows(width: z.count)
+        let result = z.withUnsafeBufferPointer { z in
+            q.withUnsafeBufferPointer { rows.loss(target, settings, logits: z, reference: $0) }
+        }
+        var gradient = [Float](repeating: 0, count: z.count)
+        gradient.withUnsafeMutableBufferPointer { rows.copyGradient(to: $0.baseAddress!) }
+        return (result.loss, gradient)
+    }
+
+    @Test(
+        "the gradient agrees with finite differences",
+        arguments: [UNSAY_LOSS_FF.rawValue, UNSAY_LOSS_LIKELIHOOD.rawValue], [Int8(-1), 1])
+    func gradient(loss: UInt32, mark: Int8) throws {
+        let settings = try settings(
+            unsay_loss(rawValue: loss), alpha: 0.7, retain: 0.1, zLoss: 0.01)
+        let target = TokenTarget(id: 4, mark: mark, alsoAvoid: mark < 0 ? [9, 11] : [])
+        let z = row(1)
+        let q = row(2)
+        let (_, gradient) = run(target, settings, z, q)
+        for i in z.indices {
+            var up = z
+            var down = z
+            up[i] += 1e-2
+            down[i] -= 1e-2
+            let slope =
+                (run(target, settings, up, q).loss - run(target, settings, down, q).loss)
+                / Double(up[i] - down[i])
+            #expect(abs(Double(gradient[i]) - slope) < 2e-4, "[\(i)]: \(gradient[i]), \(slope)")
+        }
+    }
+
+    @Test("FF at its minimum, p = q', is 0 and pulls nowhere")
+    func minimum() throws {
+        let q = row(3)
+        var z = q
+        z[4] = -80
+        let (loss, gradient) = run(
+            TokenTarget(id: 4, mark: -1), try settings(UNSAY_LOSS_FF), z, q)
+        #expect(loss < 1e-6)
+        #expect(gradient.allSatisfy { abs($0) < 1e-6 })
+    }
+
+    @Test("a kept position where nothing has changed costs exactly nothing")
+    func unchanged() throws {
+        let q = row(5)
+        let (loss, _) = run(TokenTarget(id: 4, mark: 1), try settings(UNSAY_LOSS_FF), q, q)
+        #expect(loss == 0)
+    }
+
+    @Test("ignored positions, and avoided ones in LIKELIHOOD, cost and pull nothing")
+    func ignored() throws {
+        for (loss, mark) in [(UNSAY_LOSS_FF, Int8(0)), (UNSAY_LOSS_LIKELIHOOD, -1)] {
+            let result = run(
+                TokenTarget(id: 4, mark: mark), try settings(loss), row(6), row(7))
+            #expect(result.loss == 0)
+            #expect(result.gradient.allSatisfy { $0 == 0 })
+        }
+    }
+
+    @Test("everything is finite where q is certain of the avoided token, and at huge logits")
+    func extremes() throws {
+        var certain = row(8)
+        certain[4] = 200  // q(4) is 1 in float32
+        for z in [row(9), certain, row(9, spread: 1e4)] {
+            for q in [certain, row(10, spread: 1e4)] {
+                for mark in [Int8(-1), 1] {
+                    let (loss, gradient) = run(
+                        TokenTarget(id: 4, mark: mark), try settings(UNSAY_LOSS_FF), z, q)
+                    #expect(loss.isFinite)
+                    #expect(gradient.allSatisfy(\.isFinite))
+                }
+            }
+        }
+    }
+
+    @Test("q' is q without the avoided token: by hand on three tokens")
+    func byHand() throws {
+        // q = (0.5, 0.25, 0.25), avoid token 0: q' = (0, 0.5, 0.5); p uniform: KL = ln 1.5.
+        let q: [Float] = [0, -0.6931472, -0.6931472]
+        let (loss, gradient) = run(
+            TokenTarget(id: 0, mark: -1), try settings(UNSAY_LOSS_FF), [0, 0, 0], q)
+        #expect(abs(loss - 0.405_465_1) < 1e-6)
+        #expect(abs(gradient[0] - 1 / 3) < 1e-6)
+        #expect(abs(gradient[1] + 1 / 6) < 1e-6)
+    }
+}
