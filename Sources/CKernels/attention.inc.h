@@ -35,7 +35,7 @@ static void dots(const float *a, const float *rows, size_t stride, size_t count,
         for (; d < width; d++) {
             quad v = {p[d], q[d], r[d], s[d]};
 #if FUSED
-            result = __builtin_elementwise_fma((quad){0} + a[d], v, result);
+            result = __builtin_elementwise_fma(a[d] - (quad){0}, v, result);
 #else
             result += a[d] * v;
 #endif

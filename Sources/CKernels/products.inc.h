@@ -26,11 +26,9 @@ _Static_assert(KERNEL_PANEL % (WIDE_VECTORS * LANES) == 0, "wide tiles divide a 
 enum { PREFETCH_AHEAD = 20 * KERNEL_PANEL };
 
 /* One tile: `height` rows, packed depth after depth, by `vectors` vectors of columns of a
- * panel. `columns` is how many of its columns exist. height and vectors are constants once
- * inlined. */
+ * panel. height and vectors are constants once inlined. */
 INLINE void tile(const size_t height, const size_t vectors, size_t depth, const float *rows,
-                 const float *panel, size_t columns, float *out, size_t out_stride,
-                 int adds) {
+                 const float *panel, float *out, size_t out_stride, int adds) {
     vec sums[TALL_ROWS][WIDE_VECTORS];
     UNROLLED for (size_t i = 0; i < height; i++) UNROLLED for (size_t v = 0; v < vectors; v++)
         sums[i][v] = splat(0);
@@ -49,27 +47,40 @@ INLINE void tile(const size_t height, const size_t vectors, size_t depth, const 
     }
     UNROLLED for (size_t i = 0; i < height; i++) {
         float *to = out + i * out_stride;
-        UNROLLED for (size_t v = 0; v < vectors; v++, to += LANES) {
-            if (columns >= (v + 1) * LANES) {
-                store(to, adds ? load(to) + sums[i][v] : sums[i][v]);
-            } else if (columns > v * LANES) {
-                size_t rest = columns - v * LANES;
-                vec before = adds ? load_part(to, rest, 0) : splat(0);
-                store_part(to, adds ? before + sums[i][v] : sums[i][v], rest);
-            }
-        }
+        UNROLLED for (size_t v = 0; v < vectors; v++, to += LANES)
+            store(to, adds ? load(to) + sums[i][v] : sums[i][v]);
     }
 }
 
-#define VECTORS(height) ((height) <= WIDE_ROWS ? WIDE_VECTORS : TALL_VECTORS)
+/* A tile of which only `columns` columns exist. */
+INLINE void tile_part(const size_t height, const size_t vectors, size_t depth,
+                      const float *rows, const float *panel, size_t columns, float *out,
+                      size_t out_stride, int adds) {
+    float whole[TALL_ROWS][WIDE_VECTORS * LANES];
+    tile(height, vectors, depth, rows, panel, whole[0], WIDE_VECTORS * LANES, 0);
+    for (size_t i = 0; i < height; i++)
+        for (size_t n = 0; n < columns; n++)
+            out[i * out_stride + n] = adds ? out[i * out_stride + n] + whole[i][n]
+                                           : whole[i][n];
+}
 
-/* `height` rows by one panel, DEPTH_BLOCK deep or less. */
+/* `height` rows by the first `columns` columns of a panel, DEPTH_BLOCK deep or less. */
+INLINE void strip(const size_t height, size_t depth, const float *rows, const float *panel,
+                  size_t columns, float *out, size_t out_stride, int adds) {
+    const size_t vectors = height <= WIDE_ROWS ? WIDE_VECTORS : TALL_VECTORS;
+    const size_t width = vectors * LANES;
+    size_t n = 0;
+    for (; n + width <= columns; n += width)
+        tile(height, vectors, depth, rows, panel + n, out + n, out_stride, adds);
+    if (n < columns)
+        tile_part(height, vectors, depth, rows, panel + n, columns - n, out + n, out_stride,
+            adds);
+}
+
 #define STRIP(height)                                                                        \
-    static __attribute__((noinline)) void strip_##height(size_t depth, const float *rows,    \
-        const float *panel, size_t columns, float *out, size_t out_stride, int adds) {       \
-        for (size_t first = 0; first < columns; first += VECTORS(height) * LANES)            \
-            tile(height, VECTORS(height), depth, rows, panel + first, columns - first,       \
-                out + first, out_stride, adds);                                              \
+    static void strip_##height(size_t depth, const float *rows, const float *panel,          \
+        size_t columns, float *out, size_t out_stride, int adds) {                           \
+        strip(height, depth, rows, panel, columns, out, out_stride, adds);                   \
     }
 
 typedef void strip_product(size_t depth, const float *rows, const float *panel,

@@ -28,7 +28,8 @@ INLINE vec load(const float *p) { return *(const vec_in_memory *)p; }
 
 INLINE void store(float *p, vec v) { *(vec_in_memory *)p = v; }
 
-INLINE vec splat(float x) { return (vec){0} + x; }
+/* x - 0 is x for every x, so this compiles to a broadcast. */
+INLINE vec splat(float x) { return x - (vec){0}; }
 
 /* The first `count` floats at p, then `rest`. */
 INLINE vec load_part(const float *p, size_t count, float rest) {
