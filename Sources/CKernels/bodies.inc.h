@@ -1,0 +1,33 @@
+/*
+ * bodies.inc.h - every kernel, and the table TABLE that lists them.
+ */
+#include "vector.inc.h"
+
+#include "vector_math.inc.h"
+
+#include "products.inc.h"
+
+#include "rows.inc.h"
+
+#include "activations.inc.h"
+
+#include "attention.inc.h"
+
+#include "optimizers.inc.h"
+
+const kernel_table TABLE = {
+    .product = product,
+    .rms_norm = rms_norm,
+    .rms_norm_backward = rms_norm_backward,
+    .add = add,
+    .scale = scale,
+    .activate = activate,
+    .activate_backward = activate_backward,
+    .log_sum_exp = log_sum_exp,
+    .exp = exp_row,
+    .argmax = argmax,
+    .attention = attention,
+    .attention_backward = attention_backward,
+    .adamw = adamw,
+    .square_sum = square_sum,
+};

@@ -1,0 +1,114 @@
+/*
+ * packing.c - weights to panels of KERNEL_PANEL columns, and back. Moves only: the same on
+ * every processor.
+ */
+#include "kernels.h"
+
+#include <string.h>
+
+typedef float quad __attribute__((vector_size(16)));
+typedef float quad_in_memory __attribute__((vector_size(16), aligned(4), may_alias));
+
+static quad load(const float *p) { return *(const quad_in_memory *)p; }
+static void store(float *p, quad v) { *(quad_in_memory *)p = v; }
+
+size_t kernel_panels_size(size_t columns, size_t depth) {
+    return (columns + KERNEL_PANEL - 1) / KERNEL_PANEL * KERNEL_PANEL * depth;
+}
+
+/* to[i * to_stride + j] = from[j * from_stride + i] for i, j < 4. */
+static void transpose(const float *from, size_t from_stride, float *to, size_t to_stride) {
+    quad a = load(from), b = load(from + from_stride);
+    quad c = load(from + 2 * from_stride), d = load(from + 3 * from_stride);
+    quad ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    quad ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    quad cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    quad cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    store(to, __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5));
+    store(to + to_stride, __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7));
+    store(to + 2 * to_stride, __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5));
+    store(to + 3 * to_stride, __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
+}
+
+/* Transposes [rows, columns] to [columns, rows], a cache line of each row at a time. */
+static void transpose_all(const float *from, size_t from_stride, size_t rows,
+                          size_t columns, float *to, size_t to_stride) {
+    enum { LINE = 16 };
+    for (size_t line = 0; line < columns; line += LINE) {
+        size_t end = columns - line < LINE ? columns : line + LINE;
+        size_t j = 0;
+        for (; j + 4 <= rows; j += 4) {
+            const float *source = from + j * from_stride;
+            size_t i = line;
+            for (; i + 4 <= end; i += 4)
+                transpose(source + i, from_stride, to + i * to_stride + j, to_stride);
+            for (; i < end; i++)
+                for (size_t n = 0; n < 4; n++)
+                    to[i * to_stride + j + n] = source[n * from_stride + i];
+        }
+        for (; j < rows; j++)
+            for (size_t i = line; i < end; i++)
+                to[i * to_stride + j] = from[j * from_stride + i];
+    }
+}
+
+/* Copies [depth, width] out of rows `stride` apart to panels, whole cache lines of several
+ * panels at a time. `first` is the output of column 0. */
+static void copy_columns(const float *from, size_t stride, size_t first, size_t end,
+                         size_t depth, float *panels) {
+    enum { DEPTH_STEP = 64 };
+    for (size_t start = 0; start < depth; start += DEPTH_STEP) {
+        size_t stop = depth - start < DEPTH_STEP ? depth : start + DEPTH_STEP;
+        for (size_t n = first; n < end;) {
+            size_t inside = n % KERNEL_PANEL;
+            size_t room = KERNEL_PANEL - inside;
+            size_t width = end - n < room ? end - n : room;
+            const float *source = from + (n - first);
+            float *to = panels + n / KERNEL_PANEL * KERNEL_PANEL * depth + inside;
+            if (width == KERNEL_PANEL)
+                for (size_t k = start; k < stop; k++)
+                    memcpy(to + k * KERNEL_PANEL, source + k * stride,
+                        KERNEL_PANEL * sizeof(float));
+            else
+                for (size_t k = start; k < stop; k++)
+                    memcpy(to + k * KERNEL_PANEL, source + k * stride, width * sizeof(float));
+            n += width;
+        }
+    }
+}
+
+void kernel_pack(const float *source, size_t output_stride, size_t depth_stride, size_t first,
+                 size_t end, size_t depth, float *panels) {
+    if (output_stride == 1) {
+        copy_columns(source, depth_stride, first, end, depth, panels);
+        return;
+    }
+    for (size_t n = first; n < end;) {
+        size_t inside = n % KERNEL_PANEL;
+        size_t room = KERNEL_PANEL - inside;
+        size_t width = end - n < room ? end - n : room;
+        const float *from = source + (n - first) * output_stride;
+        float *to = panels + n / KERNEL_PANEL * KERNEL_PANEL * depth + inside;
+        if (depth_stride == 1) {
+            transpose_all(from, output_stride, width, depth, to, KERNEL_PANEL);
+        } else {
+            for (size_t k = 0; k < depth; k++)
+                for (size_t j = 0; j < width; j++)
+                    to[k * KERNEL_PANEL + j] = from[j * output_stride + k * depth_stride];
+        }
+        n += width;
+    }
+}
+
+void kernel_unpack(const float *panels, size_t first, size_t end, size_t depth, float *out,
+                   size_t out_stride) {
+    for (size_t n = first; n < end;) {
+        size_t inside = n % KERNEL_PANEL;
+        size_t room = KERNEL_PANEL - inside;
+        size_t width = end - n < room ? end - n : room;
+        const float *from = panels + n / KERNEL_PANEL * KERNEL_PANEL * depth + inside;
+        transpose_all(from, KERNEL_PANEL, depth, width, out + (n - first) * out_stride,
+            out_stride);
+        n += width;
+    }
+}

@@ -1,0 +1,105 @@
+/*
+ * vector.inc.h - the vector type every kernel is written in.
+ *
+ * Included, with the other .inc.h files, once for each processor. The including file sets
+ *
+ *   LANES      floats in a vector: 4, 8 or 16
+ *   FUSED      1 if the processor multiplies and adds in one rounding
+ *
+ * and the geometry of products (products.inc.h). LANES need not be the width of a register:
+ * the compiler splits longer vectors, with the same results.
+ */
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLLED _Pragma("clang loop unroll(full)")
+
+typedef float vec __attribute__((vector_size(4 * LANES)));
+typedef float vec_in_memory __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t mask_vec __attribute__((vector_size(4 * LANES)));
+typedef uint32_t bits_vec __attribute__((vector_size(4 * LANES)));
+typedef double wide_vec __attribute__((vector_size(8 * LANES)));
+typedef float quad __attribute__((vector_size(16)));
+
+INLINE vec load(const float *p) { return *(const vec_in_memory *)p; }
+
+INLINE void store(float *p, vec v) { *(vec_in_memory *)p = v; }
+
+/* x - 0 is x for every x, so this compiles to a broadcast. */
+INLINE vec splat(float x) { return x - (vec){0}; }
+
+/* The first `count` floats at p, then `rest`. */
+INLINE vec load_part(const float *p, size_t count, float rest) {
+    vec v = splat(rest);
+    memcpy(&v, p, count * sizeof(float));
+    return v;
+}
+
+INLINE void store_part(float *p, vec v, size_t count) {
+    memcpy(p, &v, count * sizeof(float));
+}
+
+/* a * b + c. */
+INLINE vec multiply_add(vec a, vec b, vec c) {
+#if FUSED
+    return __builtin_elementwise_fma(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+INLINE float multiply_add_one(float a, float b, float c) {
+#if FUSED
+    return __builtin_fmaf(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+INLINE vec select(mask_vec mask, vec yes, vec no) {
+    return (vec)(((bits_vec)mask & (bits_vec)yes) | (~(bits_vec)mask & (bits_vec)no));
+}
+
+INLINE vec larger(vec a, vec b) { return select(a > b, a, b); }
+
+/* Lane i, i + 4, i + 8, ... added up, in a fixed order. */
+INLINE quad fold(vec v) {
+#if LANES == 16
+    typedef float half __attribute__((vector_size(32)));
+    half h = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+             __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+#elif LANES == 8
+    vec h = v;
+#endif
+#if LANES >= 8
+    return __builtin_shufflevector(h, h, 0, 1, 2, 3) +
+           __builtin_shufflevector(h, h, 4, 5, 6, 7);
+#else
+    return v;
+#endif
+}
+
+INLINE float sum(vec v) {
+    quad q = fold(v);
+    return (q[0] + q[2]) + (q[1] + q[3]);
+}
+
+/* The sums of four vectors. */
+INLINE quad four_sums(vec a, vec b, vec c, vec d) {
+    quad p = fold(a), q = fold(b), r = fold(c), s = fold(d);
+    quad pq = __builtin_shufflevector(p, q, 0, 4, 1, 5) +
+              __builtin_shufflevector(p, q, 2, 6, 3, 7);
+    quad rs = __builtin_shufflevector(r, s, 0, 4, 1, 5) +
+              __builtin_shufflevector(r, s, 2, 6, 3, 7);
+    return __builtin_shufflevector(pq, rs, 0, 1, 4, 5) +
+           __builtin_shufflevector(pq, rs, 2, 3, 6, 7);
+}
+
+INLINE float largest(vec v) {
+    float best = v[0];
+    UNROLLED for (int i = 1; i < LANES; i++) best = v[i] > best ? v[i] : best;
+    return best;
+}
