@@ -27,7 +27,6 @@ let package = Package(
     name: "Unsay",
     products: [
         .library(name: "unsay", type: .dynamic, targets: ["UnsayLibrary"]),
-        .library(name: "Unsay", targets: ["Unsay"]),
     ],
     targets: [
         // The public header. A target of its own, because a systemLibrary would not notice edits.
@@ -83,6 +82,10 @@ let package = Package(
 
         // 7
         .target(name: "UnsayLibrary", dependencies: ["UnsayABI"], exclude: ["exports.map"], linkerSettings: sharedObject),
+
+        // Tests.
+        .testTarget(name: "T5Tests", dependencies: ["T5", "Tensors"], swiftSettings: swift),
+        .testTarget(name: "TrainingTests", dependencies: ["Training", "Tensors", "CUnsay"], swiftSettings: swift),
     ],
     cLanguageStandard: .c11,
     cxxLanguageStandard: .cxx17)

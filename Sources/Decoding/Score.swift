@@ -1,6 +1,6 @@
 import CUnsay
-package import Models
-package import Support
+import Models
+import Support
 import T5
 import Tensors
 

@@ -1,9 +1,9 @@
 import CUnsay
-package import Support
+import Support
 import Synchronization
-package import T5
-package import Tensors
-package import Tokenizers
+import T5
+import Tensors
+import Tokenizers
 
 /// An opened checkpoint: a changeable pointer to unchangeable weights.
 ///

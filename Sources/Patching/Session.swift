@@ -1,10 +1,10 @@
 import CUnsay
-package import Models
-package import Support
+import Models
+import Support
 import Synchronization
-package import T5
-package import Tensors
-package import Training
+import T5
+import Tensors
+import Training
 
 /// A private, trained copy of a model's weights with the examples it learns from.
 ///

@@ -1,7 +1,7 @@
 import CUnsay
-package import Support
-package import T5
-package import Training
+import Support
+import T5
+import Training
 
 /// What a session trains with. Names and defaults as in `unsay_session_options`.
 package struct SessionOptions: Sendable {

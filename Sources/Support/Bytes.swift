@@ -1,5 +1,5 @@
-internal import CSupport
-internal import CUnsay
+import CSupport
+import CUnsay
 
 /// A block of bytes that is written once and then only read.
 ///

@@ -1,4 +1,4 @@
-package import CUnsay
+import CUnsay
 
 /// A status and the sentence that explains it: the one error type of the library.
 ///

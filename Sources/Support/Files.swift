@@ -1,5 +1,5 @@
-internal import CUnsay
-internal import Glibc
+import CUnsay
+import Glibc
 
 /// Whole files, read with a limit and written so that a crash leaves the old or the new.
 package enum Files {

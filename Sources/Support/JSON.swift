@@ -1,5 +1,5 @@
-internal import CSupport
-internal import CUnsay
+import CSupport
+import CUnsay
 
 /// A JSON document in memory.
 package indirect enum JSON: Sendable, Equatable {

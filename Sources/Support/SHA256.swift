@@ -1,4 +1,4 @@
-internal import CSupport
+import CSupport
 
 /// A SHA-256 digest in progress; copies go their own ways.
 package struct SHA256: Sendable {

@@ -1,5 +1,5 @@
-internal import CSupport
-internal import CUnsay
+import CSupport
+import CUnsay
 
 /// Compression of whole blocks with zstd.
 package enum Zstandard {

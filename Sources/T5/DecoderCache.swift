@@ -1,4 +1,4 @@
-package import Tensors
+import Tensors
 
 /// The keys and values that a batch of decoders has computed so far.
 ///

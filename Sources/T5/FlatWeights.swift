@@ -1,4 +1,4 @@
-package import Tensors
+import Tensors
 
 /// All weights, or their gradients, in one array: parameter `i` begins at its offset.
 ///

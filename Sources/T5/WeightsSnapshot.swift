@@ -1,6 +1,6 @@
 import CUnsay
-package import Support
-package import Tensors
+import Support
+import Tensors
 
 /// All weights of a model, packed for products and never changed again.
 ///

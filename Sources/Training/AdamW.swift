@@ -1,7 +1,7 @@
 import CKernels
 import CUnsay
 import Support
-package import Tensors
+import Tensors
 
 #if canImport(Glibc)
     import Glibc

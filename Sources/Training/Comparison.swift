@@ -1,5 +1,5 @@
 import CKernels
-package import Tensors
+import Tensors
 
 #if canImport(Glibc)
     import Glibc

@@ -1,4 +1,4 @@
-package import Tensors
+import Tensors
 
 /// One (input, output) pair as ids, ready to be trained or measured on.
 ///
@@ -44,7 +44,8 @@ package struct Batch {
         inputs = examples.flatMap(\.input)
         sources = Ragged(lengths: examples.map(\.input.count))
         decoderInputs = examples.flatMap { $0.decoderInput(start: decoderStart) }
-        targets = Ragged(lengths: examples.map(\.targets.count))
+        let targets = Ragged(lengths: examples.map(\.targets.count))
+        self.targets = targets
         var rows: [Int] = []
         var marked: [TokenTarget] = []
         for (index, example) in examples.enumerated() {

@@ -1,7 +1,7 @@
 import CUnsay
 import Support
-package import T5
-package import Tensors
+import T5
+import Tensors
 
 /// The decoder's states at every marked row of a batch, [marked, d_model], without a tape.
 package func markedStates(_ batch: Batch, _ network: Network, _ pass: Pass) throws -> Rows {

@@ -1,4 +1,4 @@
-package import Tensors
+import Tensors
 
 /// Room for the losses of logits that belong to somebody else: they are not changed.
 package final class LossRows {

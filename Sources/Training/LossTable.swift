@@ -1,5 +1,5 @@
-package import CUnsay
-package import Support
+import CUnsay
+import Support
 
 /// What a loss does at one kind of position. z are the logits of the trained model p, z° of
 /// the reference q, x the written token, N the ids to avoid there.

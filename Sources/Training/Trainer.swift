@@ -1,7 +1,7 @@
 import CUnsay
-package import Support
-package import T5
-package import Tensors
+import Support
+import T5
+import Tensors
 
 /// The trained weights of a session, their gradients, and the step that moves them.
 package final class Trainer {
