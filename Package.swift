@@ -83,6 +83,14 @@ let package = Package(
 
         // 7
         .target(name: "UnsayLibrary", dependencies: ["UnsayABI"], exclude: ["exports.map"], linkerSettings: sharedObject),
+
+        // The kernels' AVX-512 geometry for processors without AVX-512: linked by tests alone.
+        .target(
+            name: "CKernelsSplit", dependencies: ["CKernels"], path: "Tests/CKernelsSplit",
+            cSettings: [.headerSearchPath("../../Sources/CKernels")] + kernels),
+        .testTarget(
+            name: "KernelsTests",
+            dependencies: ["Tensors", "CKernels", "CKernelsSplit", "Support", "CUnsay"], swiftSettings: swift),
     ],
     cLanguageStandard: .c11,
     cxxLanguageStandard: .cxx17)
