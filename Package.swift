@@ -86,6 +86,13 @@ let package = Package(
         // Tests.
         .testTarget(name: "T5Tests", dependencies: ["T5", "Tensors"], swiftSettings: swift),
         .testTarget(name: "TrainingTests", dependencies: ["Training", "Tensors", "CUnsay"], swiftSettings: swift),
+        // The kernels' AVX-512 geometry for processors without AVX-512: linked by tests alone.
+        .target(
+            name: "CKernelsSplit", dependencies: ["CKernels"], path: "Tests/CKernelsSplit",
+            cSettings: [.headerSearchPath("../../Sources/CKernels")] + kernels),
+        .testTarget(
+            name: "KernelsTests",
+            dependencies: ["Tensors", "CKernels", "CKernelsSplit", "Support", "CUnsay"], swiftSettings: swift),
     ],
     cLanguageStandard: .c11,
     cxxLanguageStandard: .cxx17)

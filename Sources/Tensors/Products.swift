@@ -1,0 +1,150 @@
+import CKernels
+import Support
+
+/// out (+)= x Wᵀ. x: `[rows, inputs]`; out: `[rows, outputs]`.
+///
+/// - Parameter outputs: computes only these columns of `out`, which still counts from output 0.
+///   Begins at a multiple of 32 and ends at one or at the last; all of them if nil.
+/// - Parameter adds: adds to `out` instead of overwriting it.
+package func product(
+    _ x: Rows, _ weights: PackedMatrix, outputs: Range<Int>? = nil, into out: Rows,
+    adds: Bool = false, workers: Workers
+) {
+    let outputs = outputs ?? 0..<weights.outputs
+    assert(x.width == weights.inputs, "\(x.width) inputs, not \(weights.inputs)")
+    assert(outputs.lowerBound % Panels.width == 0, "whole panels")
+    assert(outputs.upperBound % Panels.width == 0 || outputs.upperBound == weights.outputs)
+    assert(out.count == x.count && out.width >= outputs.upperBound, "out: [rows, outputs]")
+    multiply(
+        Factor(x), weights.panels.base, columns: outputs.upperBound,
+        panels: outputs.lowerBound / Panels.width..<Panels.count(outputs.upperBound),
+        into: out, adds: adds, workers: workers)
+}
+
+/// out (+)= x Wᵀ with plain weights, `[outputs, inputs]`, packed into `arena` first.
+///
+/// What training uses, whose weights change at every step.
+///
+/// - Throws: `UNSAY_E_MEMORY`, before anything is written to `out`.
+package func product(
+    _ x: Rows, weight: Rows, into out: Rows, adds: Bool, arena: Arena, workers: Workers
+) throws {
+    assert(x.width == weight.width && out.width == weight.count && out.count == x.count)
+    try packed(
+        weight.base, outputs: weight.count, outputStride: weight.stride, inputs: weight.width,
+        inputStride: 1, arena: arena, workers: workers
+    ) { panels in
+        multiply(
+            Factor(x), panels, columns: weight.count, panels: 0..<Panels.count(weight.count),
+            into: out, adds: adds, workers: workers)
+    }
+}
+
+/// dx (+)= dy W. dy: `[rows, outputs]`; weight: `[outputs, inputs]`; dx: `[rows, inputs]`.
+///
+/// - Throws: `UNSAY_E_MEMORY`, before anything is written to `dx`.
+package func productBackwardInput(
+    _ dy: Rows, weight: Rows, into dx: Rows, adds: Bool, arena: Arena, workers: Workers
+) throws {
+    assert(dy.width == weight.count && dx.width == weight.width && dx.count == dy.count)
+    try packed(
+        weight.base, outputs: weight.width, outputStride: 1, inputs: weight.count,
+        inputStride: weight.stride, arena: arena, workers: workers
+    ) { panels in
+        multiply(
+            Factor(dy), panels, columns: weight.width, panels: 0..<Panels.count(weight.width),
+            into: dx, adds: adds, workers: workers)
+    }
+}
+
+/// dweight += dyᵀ x. dy: `[rows, outputs]`; x: `[rows, inputs]`; dweight: `[outputs, inputs]`.
+///
+/// - Throws: `UNSAY_E_MEMORY`, before anything is written to `dweight`.
+package func productBackwardWeight(
+    _ dy: Rows, _ x: Rows, into dweight: Rows, arena: Arena, workers: Workers
+) throws {
+    assert(dy.count == x.count && dweight.count == dy.width && dweight.width == x.width)
+    try packed(
+        x.base, outputs: x.width, outputStride: 1, inputs: x.count, inputStride: x.stride,
+        arena: arena, workers: workers
+    ) { panels in
+        multiply(
+            Factor(transposing: dy), panels, columns: x.width,
+            panels: 0..<Panels.count(x.width), into: dweight, adds: true, workers: workers)
+    }
+}
+
+/// The left factor of a product: element (row, depth k) is `base[row * rowStride + k *
+/// depthStride]`.
+private struct Factor: @unchecked Sendable {
+    let base: UnsafeMutablePointer<Float>
+    let rows: Int, depth: Int
+    let rowStride: Int, depthStride: Int
+
+    init(_ x: Rows) {
+        (base, rows, depth, rowStride, depthStride) = (x.base, x.count, x.width, x.stride, 1)
+    }
+
+    init(transposing x: Rows) {
+        (base, rows, depth, rowStride, depthStride) = (x.base, x.width, x.count, 1, x.stride)
+    }
+}
+
+/// Packs into `arena`, calls `body` with the panels and gives the memory back.
+private func packed(
+    _ source: UnsafeMutablePointer<Float>, outputs: Int, outputStride: Int, inputs: Int,
+    inputStride: Int, arena: Arena, workers: Workers,
+    _ body: (UnsafeMutablePointer<Float>) -> Void
+) throws {
+    let mark = arena.mark()
+    defer { arena.rewind(to: mark) }
+    let panels = try arena.rows(1, Panels.size(outputs, inputs))
+    let padding = Panels.size(outputs % Panels.width, inputs)
+    (panels.base + (panels.width - padding)).update(repeating: 0, count: padding)
+    Panels.pack(
+        source, outputs: 0..<outputs, outputStride: outputStride, inputStride: inputStride,
+        inputs: inputs, into: panels.base, workers: workers)
+    body(panels.base)
+}
+
+/// `kernel_product` in chunks of rows and panels. A result is the same whatever the chunks.
+private func multiply(
+    _ x: Factor, _ weights: UnsafeMutablePointer<Float>, columns: Int, panels: Range<Int>,
+    into out: Rows, adds: Bool, workers: Workers
+) {
+    guard x.rows > 0, !panels.isEmpty else { return }
+    if x.depth == 0 {
+        if !adds { out.columns(panels.lowerBound * Panels.width..<columns).fill(0) }
+        return
+    }
+    let (rowChunks, panelChunks) = chunks(
+        rows: x.rows, panels: panels.count, depth: x.depth, workers: workers)
+    let rowSize = (x.rows + rowChunks - 1) / rowChunks
+    let panelSize = (panels.count + panelChunks - 1) / panelChunks
+    let weights = Shared(weights)
+    workers.forEach(rowChunks * panelChunks) { chunk in
+        let row = chunk % rowChunks * rowSize
+        let first = panels.lowerBound + chunk / rowChunks * panelSize
+        let count = min(rowSize, x.rows - row)
+        guard count > 0, first < panels.upperBound else { return }
+        kernel_product(
+            count, columns, x.depth, x.base + row * x.rowStride, x.rowStride, x.depthStride,
+            weights.pointer, first, min(first + panelSize, panels.upperBound),
+            out.base + row * out.stride, out.stride, adds ? 1 : 0)
+    }
+}
+
+/// How often to split rows and panels: enough for every thread, none below 20 microseconds.
+///
+/// Each row chunk reads all its panels and each panel chunk packs all its rows, so many rows are
+/// split by rows and few by panels.
+private func chunks(rows: Int, panels: Int, depth: Int, workers: Workers) -> (Int, Int) {
+    guard workers.threads > 1 else { return (1, 1) }
+    // 32 products a nanosecond at best; a weight takes a fifth of one to fetch.
+    let perPanel = Double(depth * Panels.width) * max(Double(rows) / 32, 0.2)
+    let affordable = max(1, Int(min(perPanel * Double(panels) / 20_000, 1e6)))
+    let wanted = min(workers.threads * Workers.chunksPerThread, affordable)
+    let rowChunks = min(wanted, max(1, rows / 72))  // 72: the rows a kernel packs at once
+    let panelChunks = min((wanted + rowChunks - 1) / rowChunks, panels)
+    return (rowChunks, panelChunks)
+}
