@@ -47,7 +47,9 @@ struct BackwardTests {
 
     @Test("every gradient agrees with finite differences", arguments: [false, true])
     func gradients(isGated: Bool) throws {
-        let tiny = try TinyNetwork(isGated: isGated)
+        // A smooth activation in both: differences across the kinks of relu are no slopes.
+        // Relu itself is checked by the kernels' tests and against PyTorch.
+        let tiny = try TinyNetwork(isGated: isGated, activation: .geluNew)
         let weights = try FlatWeights(tiny.layout, tiny.configuration)
         weights.copy(from: tiny.snapshot)
         let gradients = try FlatWeights(tiny.layout, tiny.configuration)
@@ -57,7 +59,7 @@ struct BackwardTests {
         where parameter.name != "lm_head.weight" {
             let values = weights.parameter(index)
             let before = Array(values)
-            let step: Float = 2e-3
+            let step: Float = 1e-3
             func shifted(_ sign: Float) throws -> Double {
                 for i in values.indices { values[i] = before[i] + sign * step * formula(i + 5) }
                 return try loss(weights.network, tiny)
@@ -67,7 +69,7 @@ struct BackwardTests {
             let analytic = zip(gradients.parameter(index), values.indices).reduce(0.0) {
                 $0 + Double($1.0) * Double(formula($1.1 + 5))
             }
-            let scale = max(abs(slope), 0.3)
+            let scale = max(abs(slope), 0.5)
             #expect(
                 abs(analytic - slope) < 0.02 * scale,
                 "\(parameter.name): \(analytic) against \(slope)")

@@ -7,8 +7,11 @@ struct TinyNetwork {
     let layout: ParameterLayout
     let snapshot: WeightsSnapshot
 
-    /// - Parameter isGated: v1.1 (gated gelu, head of its own) or v1.0 (relu, tied head).
-    init(isGated: Bool, workers: Workers = Workers(threads: 1)) throws {
+    /// - Parameters:
+    ///   - isGated: v1.1 (gated gelu, head of its own) or v1.0 (relu, tied head).
+    ///   - activation: instead of the family's own.
+    init(isGated: Bool, activation: T5Configuration.Activation? = nil) throws {
+        let workers = Workers(threads: 1)
         var c = T5Configuration()
         c.vocabSize = 37
         c.dModel = 24
@@ -20,7 +23,7 @@ struct TinyNetwork {
         c.relativeAttentionNumBuckets = 8
         c.relativeAttentionMaxDistance = 16
         c.isGated = isGated
-        c.activation = isGated ? .geluNew : .relu
+        c.activation = activation ?? (isGated ? .geluNew : .relu)
         c.tiesHead = !isGated
         c.headScale = isGated ? 1 : 1 / Float(c.dModel).squareRoot()
         configuration = c
@@ -31,7 +34,7 @@ struct TinyNetwork {
             let isNorm = parameter.shape.count == 1
             for i in values.indices {
                 let wave = formula(index * 7919 + i)
-                values[i] = isNorm ? 1 + 0.3 * wave : 0.4 * wave
+                values[i] = isNorm ? 1 + 0.3 * wave : 0.2 * wave
             }
         }
     }

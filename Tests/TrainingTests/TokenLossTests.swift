@@ -94,7 +94,7 @@ struct TokenLossTests {
                     let (loss, gradient) = run(
                         TokenTarget(id: 4, mark: mark), try settings(UNSAY_LOSS_FF), z, q)
                     #expect(loss.isFinite)
-                    #expect(gradient.allSatisfy(\.isFinite))
+                    #expect(gradient.allSatisfy { $0.isFinite })
                 }
             }
         }
