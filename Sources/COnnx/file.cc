@@ -1,0 +1,151 @@
+// Files: mapped from a folder that may be hostile, or copied from memory.
+#include "internal.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <memory>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct onnx_file {
+    const uint8_t *bytes = nullptr;
+    size_t size = 0;
+    bool is_mapped = false;
+    ~onnx_file() {
+        if (is_mapped)
+            munmap(const_cast<uint8_t *>(bytes), size);
+        else
+            delete[] bytes;
+    }
+};
+
+namespace onnx_shim {
+namespace {
+
+struct Descriptor {
+    int value;
+    explicit Descriptor(int value) : value(value) {}
+    Descriptor(Descriptor &&other) noexcept : value(other.value) { other.value = -1; }
+    Descriptor &operator=(Descriptor &&other) noexcept {
+        std::swap(value, other.value);
+        return *this;
+    }
+    Descriptor(const Descriptor &) = delete;
+    ~Descriptor() {
+        if (value >= 0) close(value);
+    }
+};
+
+[[noreturn]] void fail(const std::string &name, int error) {
+    const auto status = error == ENOENT                      ? ONNX_E_NOT_FOUND
+                        : error == ELOOP || error == ENOTDIR ? ONNX_E_FORMAT
+                                                             : ONNX_E_IO;
+    const std::string reason = error == ELOOP
+                                   ? "it is a symbolic link, and links are not allowed here"
+                                   : std::strerror(error);
+    throw Refusal(status, quoted(name) + " cannot be opened: " + reason);
+}
+
+std::vector<std::string> parts_of(const std::string &name) {
+    std::vector<std::string> parts;
+    size_t begin = 0;
+    while (begin <= name.size()) {
+        const size_t end = std::min(name.find('/', begin), name.size());
+        parts.push_back(name.substr(begin, end - begin));
+        begin = end + 1;
+    }
+    return parts;
+}
+
+// True for ../blobs/x, ../../blobs/x and so on: what a model cache links to.
+bool leads_to_blobs(const std::string &target) {
+    const auto parts = parts_of(target);
+    size_t i = 0;
+    while (i < parts.size() && parts[i] == "..") ++i;
+    return i > 0 && i + 2 == parts.size() && parts[i] == "blobs" && !parts[i + 1].empty() &&
+           parts[i + 1] != "." && parts[i + 1] != "..";
+}
+
+// Opens `name` beneath `folder`, part by part.
+Descriptor open_beneath(int folder, const std::string &name, onnx_links links) {
+    const auto parts = parts_of(name);
+    for (const auto &part : parts)
+        if (part.empty() || part == "..")
+            refuse("the file name " + quoted(name) +
+                   " is not a path inside the model's folder");
+    // O_NONBLOCK: opening a pipe must not wait for its other end.
+    const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
+    const int no_link = links == ONNX_LINKS_ANY ? 0 : O_NOFOLLOW;
+    Descriptor at(-1);
+    int parent = folder;
+    for (size_t i = 0; i + 1 < parts.size(); ++i) {
+        Descriptor next(openat(parent, parts[i].c_str(), flags | O_DIRECTORY | no_link));
+        if (next.value < 0) fail(name, errno);
+        at = std::move(next);
+        parent = at.value;
+    }
+    const char *last = parts.back().c_str();
+    Descriptor file(openat(parent, last, flags | no_link));
+    if (file.value >= 0) return file;
+    const int error = errno;
+    if (error != ELOOP || links != ONNX_LINKS_BLOBS) fail(name, error);
+    char target[1024];
+    const ssize_t length = readlinkat(parent, last, target, sizeof target);
+    if (length <= 0 || static_cast<size_t>(length) == sizeof target ||
+        !leads_to_blobs(std::string(target, static_cast<size_t>(length))))
+        refuse(quoted(name) + " is a symbolic link that does not lead to a blobs folder");
+    Descriptor blob(openat(parent, std::string(target, static_cast<size_t>(length)).c_str(),
+        flags | O_NOFOLLOW));
+    if (blob.value < 0) fail(name, errno);
+    return blob;
+}
+
+} // namespace
+
+std::string quoted(const std::string &name) {
+    return "\"" + (name.size() > 120 ? name.substr(0, 117) + "..." : name) + "\"";
+}
+
+} // namespace onnx_shim
+
+using namespace onnx_shim;
+
+extern "C" onnx_status onnx_file_map(int folder, const char *name, onnx_links links,
+    onnx_file **out, onnx_message *message) {
+    return boundary(message, [&] {
+        const Descriptor file = open_beneath(folder, name, links);
+        struct stat about;
+        if (fstat(file.value, &about) != 0) fail(name, errno);
+        if (!S_ISREG(about.st_mode)) refuse(quoted(name) + " is not a regular file");
+        auto mapped = std::make_unique<onnx_file>();
+        mapped->size = static_cast<size_t>(about.st_size);
+        if (mapped->size > 0) {
+            void *bytes =
+                mmap(nullptr, mapped->size, PROT_READ, MAP_PRIVATE, file.value, 0);
+            if (bytes == MAP_FAILED) fail(name, errno);
+            mapped->bytes = static_cast<const uint8_t *>(bytes);
+            mapped->is_mapped = true;
+        }
+        *out = mapped.release();
+    });
+}
+
+extern "C" onnx_status onnx_file_copy(
+    const void *bytes, size_t count, onnx_file **out, onnx_message *message) {
+    return boundary(message, [&] {
+        auto copied = std::make_unique<onnx_file>();
+        copied->size = count;
+        if (count > 0) {
+            auto *own = new uint8_t[count];
+            copied->bytes = own;
+            std::memcpy(own, bytes, count);
+        }
+        *out = copied.release();
+    });
+}
+
+extern "C" const uint8_t *onnx_file_bytes(const onnx_file *file) { return file->bytes; }
+extern "C" size_t onnx_file_size(const onnx_file *file) { return file->size; }
+extern "C" void onnx_file_free(onnx_file *file) { delete file; }

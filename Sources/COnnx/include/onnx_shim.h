@@ -1,0 +1,198 @@
+/* ONNX files for Swift: mapped files, graphs as plain arrays, weights where they lie.
+ *
+ * libonnx's generated classes read the graph; the large payloads of tensors never pass
+ * through them. Files are taken to be hostile: every length is checked against what
+ * encloses it, memory is bounded by the file's size, and no C++ exception leaves.
+ *
+ * A function that can fail returns onnx_status and, on failure, one sentence in
+ * `message`; outputs are then untouched. Whatever is reached through an onnx_model or
+ * onnx_file is borrowed from it. Nothing here prints, locks or keeps global state. */
+#ifndef ONNX_SHIM_H
+#define ONNX_SHIM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum onnx_status {
+    ONNX_OK = 0,
+    ONNX_E_NOT_FOUND = 1,
+    ONNX_E_IO = 2,
+    ONNX_E_FORMAT = 3,
+    ONNX_E_UNSUPPORTED = 4,
+    ONNX_E_MEMORY = 5
+} onnx_status;
+
+typedef struct onnx_message {
+    char text[512]; /* UTF-8 as far as the file's names are, NUL-terminated */
+} onnx_message;
+
+/* ---- Files ------------------------------------------------------------------ */
+
+typedef struct onnx_file onnx_file;
+
+typedef enum onnx_links {
+    ONNX_LINKS_NONE = 0,  /* no symbolic link anywhere in the path                  */
+    ONNX_LINKS_BLOBS = 1, /* the last part may be a link to ../blobs/x (any ../)    */
+    ONNX_LINKS_ANY = 2    /* links are followed: for names that the caller chose    */
+} onnx_links;
+
+/* Maps a regular file beneath the directory `folder`, read-only. `name` is relative and
+ * has no `..`. The map outlives the file's name, but not its truncation by others. */
+onnx_status onnx_file_map(
+    int folder, const char *name, onnx_links links, onnx_file **out, onnx_message *message);
+
+/* Keeps a copy of bytes as if they were a file. */
+onnx_status onnx_file_copy(
+    const void *bytes, size_t count, onnx_file **out, onnx_message *message);
+
+const uint8_t *onnx_file_bytes(const onnx_file *file);
+size_t onnx_file_size(const onnx_file *file);
+void onnx_file_free(onnx_file *file); /* NULL is fine */
+
+/* ---- Models ----------------------------------------------------------------- */
+
+typedef struct onnx_model onnx_model;
+
+/* As in onnx.proto's TensorProto.DataType; others may occur in files. */
+enum {
+    ONNX_FLOAT = 1,
+    ONNX_UINT8 = 2,
+    ONNX_INT8 = 3,
+    ONNX_INT32 = 6,
+    ONNX_INT64 = 7,
+    ONNX_FLOAT16 = 10,
+    ONNX_DOUBLE = 11,
+    ONNX_BFLOAT16 = 16,
+    ONNX_UINT4 = 21,
+    ONNX_INT4 = 22
+};
+
+typedef struct onnx_tensor {
+    const char *name;
+    const int64_t *dims; /* [rank], none negative, their product checked */
+    size_t rank;
+    uint64_t element_count;
+    int32_t data_type;
+    int32_t is_external;  /* 1: the payload lies in the file `location`           */
+    const void *data;     /* [byte_count], unaligned; NULL if external            */
+    uint64_t byte_count;  /* element_count * size; 0 for types of no fixed size   */
+    int64_t file_offset;  /* of `data` in the model file; -1 if it was unpacked   */
+    const char *location; /* unchecked: hand it to onnx_file_map                  */
+    uint64_t external_offset;
+    int64_t external_length; /* -1: to the end of byte_count                         */
+} onnx_tensor;
+
+typedef struct onnx_attribute {
+    const char *name;
+    float f;
+    int32_t tensor; /* index, -1 = none */
+    int64_t i;
+    const char *s; /* NUL-terminated; "" if absent */
+    const int64_t *ints;
+    size_t int_count;
+    const float *floats;
+    size_t float_count;
+    int32_t has_f, has_i;
+} onnx_attribute;
+
+/* Values are numbered over the whole model; the same name has the same number. */
+typedef struct onnx_node {
+    const char *op_type;
+    const char *domain; /* "" for ai.onnx */
+    const char *name;
+    const int32_t *inputs; /* values; -1 = left out */
+    size_t input_count;
+    const int32_t *outputs;
+    size_t output_count;
+    const onnx_attribute *attributes;
+    size_t attribute_count;
+    int64_t position; /* among the file's nodes; -1: came out of a function */
+} onnx_node;
+
+typedef struct onnx_initializer {
+    int32_t value;
+    int32_t tensor;
+} onnx_initializer;
+
+typedef struct onnx_graph {
+    const char *path; /* e.g. "If.then_branch"; "" for the main graph */
+    int64_t parent;   /* the graph whose values it sees; -1 = none    */
+    const onnx_node *nodes;
+    size_t node_count;
+    const int32_t *inputs;
+    size_t input_count;
+    const int32_t *outputs;
+    size_t output_count;
+    const onnx_initializer *initializers;
+    size_t initializer_count;
+} onnx_graph;
+
+/* Reads a ModelProto. Local functions are inlined. The bytes must outlive the model:
+ * tensors point into them. Files over 2 GiB are refused (protobuf's own limit). */
+onnx_status onnx_model_parse(
+    const void *bytes, size_t count, onnx_model **out, onnx_message *message);
+void onnx_model_free(onnx_model *model); /* NULL is fine */
+
+size_t onnx_model_graph_count(const onnx_model *model);
+const onnx_graph *onnx_model_graph(const onnx_model *model, size_t index);
+size_t onnx_model_tensor_count(const onnx_model *model);
+const onnx_tensor *onnx_model_tensor(const onnx_model *model, size_t index);
+size_t onnx_model_value_count(const onnx_model *model);
+const char *onnx_model_value_name(const onnx_model *model, size_t value);
+
+/* ---- Numbers ---------------------------------------------------------------- */
+
+/* Element [r, c] of a matrix lies at first + r * row_stride + c * column_stride. */
+typedef struct onnx_view {
+    uint64_t first;
+    uint64_t rows, columns;
+    uint64_t row_stride, column_stride;
+} onnx_view;
+
+/* Bytes of one element of FLOAT, FLOAT16, BFLOAT16 or DOUBLE; 0 of any other type. */
+size_t onnx_float_size(int32_t data_type);
+
+/* Overwrites out, [rows, columns], with the elements of a view as float32, times
+ * `scale` unless that is 1. data: [element_count], unaligned. FORMAT if the view
+ * leaves the data or the type is not a floating one. */
+onnx_status onnx_read_floats(const void *data, uint64_t element_count, int32_t data_type,
+    const onnx_view *view, float scale, float *out, onnx_message *message);
+
+/* Writes after[r, c] / scale, rounded to nearest even, wherever its bits differ from
+ * before[r, c]; every other byte of `data` stays. FORMAT if a finite value does not fit. */
+onnx_status onnx_write_floats(void *data, uint64_t element_count, int32_t data_type,
+    const onnx_view *view, float scale, const float *before, const float *after,
+    onnx_message *message);
+
+/* ---- Rewriting -------------------------------------------------------------- */
+
+/* Input `input` of the node at `position` reads a new initializer instead. */
+typedef struct onnx_rewiring {
+    int64_t position;
+    size_t input;
+    const char *name;    /* of the new initializer                         */
+    const int64_t *dims; /* [rank]                                         */
+    size_t rank;
+    int32_t data_type;
+    int32_t reserved;
+    const void *data; /* raw little-endian elements                     */
+    size_t byte_count;
+} onnx_rewiring;
+
+/* Writes the model again with new initializers in its main graph and some inputs
+ * reading them; all else is copied byte for byte. Initializers of equal names are
+ * written once. The caller frees *out with onnx_bytes_free. */
+onnx_status onnx_model_rewire(const void *bytes, size_t count,
+    const onnx_rewiring *rewirings, size_t rewiring_count, uint8_t **out, size_t *out_count,
+    onnx_message *message);
+void onnx_bytes_free(uint8_t *bytes);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* ONNX_SHIM_H */

@@ -1,0 +1,136 @@
+internal import CUnsay
+internal import Support
+package import T5
+
+/// How a model's text is cut into tokens: the vocabulary found beside its weights.
+package enum Vocabulary: Sendable {
+    /// The bytes of spiece.model.
+    case sentencePiece(bytes: [UInt8])
+    /// The bytes of tokenizer.json.
+    case tokenizerJSON(bytes: [UInt8])
+    /// ByT5: ids are bytes, and there is no file.
+    case bytes
+}
+
+/// An opened model: the weights of a T5 where they lie in its ONNX files.
+///
+/// Files stay mapped for as long as the checkpoint lives, so reading and saving work even
+/// after the folder was removed; they must not be truncated by others meanwhile. Nothing
+/// changes after opening: any threads may use a checkpoint at once.
+package final class Checkpoint: @unchecked Sendable {
+    package let configuration: T5Configuration
+    package let layout: ParameterLayout
+    /// nil if there is no vocabulary beside the weights.
+    package let vocabulary: Vocabulary?
+    package let hasDecoder: Bool
+    /// As generation_config.json states it (`max_new_tokens`, else `max_length`).
+    package let maxNewTokens: Int?
+
+    let folder: ModelFolder
+    let models: [OnnxModel]
+    let sideFiles: [(path: String, file: OnnxFile)]
+    /// By parameter: every place where it is stored, the best copy first.
+    let sites: [[Findings.Site]]
+
+    /// Opens a folder of ONNX files and checks every weight.
+    ///
+    /// - Parameter allowLinks: whether files of external data may be links into a `blobs`
+    ///   folder, as in a model cache.
+    /// - Throws: `UNSAY_E_NOT_FOUND` for missing files; `UNSAY_E_FORMAT` for torn files, weights
+    ///   that are missing, disagree between copies, are not finite or contradict config.json;
+    ///   `UNSAY_E_UNSUPPORTED` for graphs that are no T5; `UNSAY_E_IO`; `UNSAY_E_MEMORY`.
+    package static func open(folder: String, allowLinks: Bool) throws -> Checkpoint {
+        try Checkpoint(ModelFolder(folder: folder, allowLinks: allowLinks))
+    }
+
+    /// Opens the same files from memory. The bytes are copied.
+    package static func open(
+        buffers: [(name: String, bytes: UnsafeRawBufferPointer)]
+    ) throws -> Checkpoint {
+        try Checkpoint(ModelFolder(buffers: buffers))
+    }
+
+    private init(_ folder: ModelFolder) throws {
+        func json(_ name: String) throws -> JSON? {
+            try folder.sideFile(name).map { try JSON(parsing: $0.bytes, named: name) }
+        }
+        let config = try json("config.json")
+        let generation = try json("generation_config.json")
+        models = try folder.openModels()
+        var findings = Findings()
+        for model in models { findings.merge(try Self.read(model)) }
+        let head = HeadReader(config: config)
+        try head.settle(&findings)
+        configuration = try ConfigurationReader(
+            config: config, generation: generation, findings: findings
+        ).read()
+        hasDecoder = configuration.numDecoderLayers > 0
+        guard hasDecoder || !Self.wantsDecoder(config) else {
+            throw Failure(
+                UNSAY_E_NOT_FOUND,
+                "\(folder.name) has no decoder: looked for decoder_model_merged.onnx and "
+                    + "decoder_model.onnx beside \(folder.modelNames.joined(separator: ", "))")
+        }
+        layout = ParameterLayout(configuration)
+        sites = try SiteChecker(layout: layout, hasConfig: config != nil).check(findings)
+        vocabulary = try Self.findVocabulary(in: folder, config)
+        maxNewTokens = (generation?["max_new_tokens"] ?? generation?["max_length"])?.int
+        sideFiles = try folder.sideFiles()
+        self.folder = folder
+    }
+
+    /// Overwrites `values` with a parameter in float32, `[out, in]` row-major.
+    ///
+    /// - Throws: `UNSAY_E_ARGUMENT` if there is no such parameter or the count is not its own.
+    package func read(
+        _ parameter: Int, into values: UnsafeMutableBufferPointer<Float>
+    ) throws {
+        guard sites.indices.contains(parameter),
+            values.count == layout.parameters[parameter].count,
+            let site = sites[parameter].first
+        else {
+            throw Failure(
+                UNSAY_E_ARGUMENT,
+                "parameter \(parameter) cannot be read into \(values.count) floats")
+        }
+        try site.constant.read(into: values)
+    }
+
+    private static func read(_ model: OnnxModel) throws -> Findings {
+        let graphs = Graph.all(of: model)
+        if graphs.allSatisfy(\.isContainer) { return ContainerReader.read(graphs) }
+        var findings = Findings()
+        for graph in graphs {
+            findings.merge(try GraphReader.read(graph))
+            for node in graph.nodes where node.int("decoder_start_token_id") != nil {
+                findings.facts.decoderStartTokenID = node.int("decoder_start_token_id")
+                findings.facts.eosTokenID = node.int("eos_token_id")
+                findings.facts.padTokenID = node.int("pad_token_id")
+            }
+        }
+        return findings
+    }
+
+    private static func wantsDecoder(_ config: JSON?) -> Bool {
+        guard let config else { return false }
+        let architectures = config["architectures"]?.array?.compactMap(\.string) ?? []
+        if architectures.contains(where: { $0.hasSuffix("EncoderModel") }) { return false }
+        return config["is_encoder_decoder"]?.bool ?? true
+    }
+
+    private static func findVocabulary(in folder: ModelFolder, _ config: JSON?) throws
+        -> Vocabulary?
+    {
+        if let file = try folder.sideFile("spiece.model") {
+            return .sentencePiece(bytes: Array(file.bytes))
+        }
+        if let file = try folder.sideFile("tokenizer.json") {
+            return .tokenizerJSON(bytes: Array(file.bytes))
+        }
+        let tokenizer = try folder.sideFile("tokenizer_config.json").map {
+            try JSON(parsing: $0.bytes, named: "tokenizer_config.json")
+        }
+        let name = (tokenizer?["tokenizer_class"] ?? config?["tokenizer_class"])?.string
+        return name?.hasPrefix("ByT5") == true ? .bytes : nil
+    }
+}

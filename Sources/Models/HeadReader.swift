@@ -1,0 +1,89 @@
+internal import CUnsay
+internal import Glibc
+internal import Support
+
+/// Decides whether the output head is the embedding table.
+struct HeadReader {
+    let config: JSON?
+
+    /// Moves the head's places to those of the table if the two are one matrix: equal bit
+    /// for bit, or lossy copies of one another that differ by rounding alone.
+    func settle(_ findings: inout Findings) throws {
+        guard let tables = findings.sites["shared"], let heads = findings.sites["lm_head"],
+            let table = Self.best(tables), let found = Self.best(heads),
+            let rows = table.shape.first, table.shape.count == 2, found.shape.count == 2,
+            table.shape[1] == found.shape[1], found.shape[0] >= rows
+        else { return }
+        // Exporters for GPUs pad the head's rows; what lies beyond the table is not read.
+        let cut = heads.map { site -> Findings.Site in
+            guard site.constant.shape.count == 2, site.constant.shape[0] > rows else { return site }
+            var constant = site.constant
+            constant.view = constant.view.rows(rows)
+            return Findings.Site(constant: constant, graph: site.graph)
+        }
+        findings.replaceSites(of: "lm_head", with: cut)
+        guard let head = Self.best(cut), head.shape == table.shape else { return }
+        if try areTied(head, table, isScaled: (findings.facts.headScale ?? 1) != 1) {
+            findings.removeSites(of: "lm_head")
+            findings.replaceSites(of: "shared", with: tables + cut)
+        }
+    }
+
+    static func best(_ sites: [Findings.Site]) -> Constant? {
+        sites.map(\.constant).max { $0.precision < $1.precision }
+    }
+
+    private func areTied(_ head: Constant, _ table: Constant, isScaled: Bool) throws -> Bool {
+        if head.isSamePlace(as: table) { return true }
+        let first = try FloatBuffer(table)
+        let second = try FloatBuffer(head)
+        if first.isEqual(to: second) { return true }
+        let isLossy = head.precision < 3 || table.precision < 3
+        guard isLossy, isScaled, config?["tie_word_embeddings"]?.bool != false else { return false }
+        var largest: Float = 0
+        var difference: Float = 0
+        for i in 0..<first.values.count {
+            largest = max(largest, abs(first.values[i]))
+            difference = max(difference, abs(first.values[i] - second.values[i]))
+        }
+        // A quarter of the largest: coarser than 4-bit rounding, far finer than chance.
+        return difference <= 0.25 * largest
+    }
+}
+
+/// Floats on the heap whose allocation may fail, rather than end the process.
+final class FloatBuffer {
+    let values: UnsafeMutableBufferPointer<Float>
+
+    init(count: Int, for name: String) throws {
+        let (bytes, overflow) = count.multipliedReportingOverflow(by: 4)
+        guard !overflow, let memory = malloc(max(bytes, 1)) else {
+            throw Failure(UNSAY_E_MEMORY, "\(name): no memory for \(count) floats")
+        }
+        values = UnsafeMutableBufferPointer(
+            start: memory.bindMemory(to: Float.self, capacity: count), count: count)
+    }
+
+    /// The constant's values in float32.
+    convenience init(_ constant: Constant) throws {
+        try self.init(count: constant.view.count, for: constant.name)
+        try constant.read(into: values)
+    }
+
+    deinit { free(values.baseAddress) }
+
+    func isEqual(to other: FloatBuffer) -> Bool {
+        guard let mine = values.baseAddress, let theirs = other.values.baseAddress else {
+            return false
+        }
+        return values.count == other.values.count && memcmp(mine, theirs, values.count * 4) == 0
+    }
+}
+
+extension Constant {
+    /// True if both read the same bytes in the same way.
+    func isSamePlace(as other: Constant) -> Bool {
+        tensor.bytes.baseAddress == other.tensor.bytes.baseAddress && view == other.view
+            && scale == other.scale && quantization == nil && other.quantization == nil
+    }
+}

@@ -1,0 +1,162 @@
+internal import COnnx
+internal import CUnsay
+internal import Support
+
+/// The files of one model, in a folder or in memory: which there are, and where.
+struct ModelFolder {
+    private enum Storage {
+        case folder(root: Directory, weights: Directory)
+        case memory([String: OnnxFile])
+    }
+
+    /// For messages: the folder's path, or "the given buffers".
+    let name: String
+    /// "onnx/" where the .onnx files lie one level down, else "".
+    let weightsPrefix: String
+    /// The .onnx files to open, without prefix.
+    let modelNames: [String]
+    private let storage: Storage
+    private let links: onnx_links
+
+    /// Optimum's names; any of them that are there are opened, and written by a save.
+    static let knownNames = [
+        "encoder_model.onnx", "decoder_model_merged.onnx", "decoder_model.onnx",
+        "decoder_with_past_model.onnx",
+    ]
+    static let wholeName = "model.onnx"
+
+    /// Endings of files that hold weights: a save does not copy what would be stale.
+    private static let weightEndings = [
+        ".onnx", ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".ot", ".gguf",
+        ".tflite", ".data",
+    ]
+
+    init(folder path: String, allowLinks: Bool) throws {
+        let root = try Directory(path)
+        let inner = root.subfolder("onnx")
+        var found: (weights: Directory, prefix: String, names: [String])?
+        for (directory, prefix) in [(Optional(root), ""), (inner, "onnx/")] where found == nil {
+            guard let directory else { continue }
+            let names = Self.choose(from: try directory.entries().filter(directory.isRegularFile))
+            if !names.isEmpty { found = (directory, prefix, names) }
+        }
+        guard let found else { throw Self.nothing(in: path) }
+        name = path
+        storage = .folder(root: root, weights: found.weights)
+        weightsPrefix = found.prefix
+        modelNames = found.names
+        links = allowLinks ? ONNX_LINKS_BLOBS : ONNX_LINKS_NONE
+    }
+
+    init(buffers: [(name: String, bytes: UnsafeRawBufferPointer)]) throws {
+        var files: [String: OnnxFile] = [:]
+        for buffer in buffers {
+            guard files[buffer.name] == nil else {
+                throw Failure(UNSAY_E_ARGUMENT, "two buffers are named \"\(buffer.name)\"")
+            }
+            files[buffer.name] = try OnnxFile(copying: buffer.bytes, name: buffer.name)
+        }
+        var prefix = ""
+        var names = Self.choose(from: files.keys.filter { !$0.contains("/") })
+        if names.isEmpty {
+            prefix = "onnx/"
+            names = Self.choose(
+                from: files.keys.filter { $0.hasPrefix(prefix) }.map { String($0.dropFirst(5)) })
+        }
+        guard !names.isEmpty else { throw Self.nothing(in: "the given buffers") }
+        name = "the given buffers"
+        storage = .memory(files)
+        weightsPrefix = prefix
+        modelNames = names
+        links = ONNX_LINKS_NONE
+    }
+
+    private static func choose(from names: [String]) -> [String] {
+        let known = knownNames.filter(names.contains)
+        if !known.isEmpty { return known }
+        if names.contains(wholeName) { return [wholeName] }
+        return names.filter { $0.hasSuffix(".onnx") }.sorted()
+    }
+
+    private static func nothing(in place: String) -> Failure {
+        Failure(
+            UNSAY_E_NOT_FOUND,
+            "\(place) holds no model: looked for encoder_model.onnx with decoder_model_merged.onnx "
+                + "or decoder_model.onnx, for model.onnx, and for any .onnx file, there and in onnx/"
+        )
+    }
+
+    /// The source folder, where there is one.
+    var directory: Directory? {
+        if case .folder(let root, _) = storage { root } else { nil }
+    }
+
+    /// Opens every .onnx file with its external data.
+    func openModels() throws -> [OnnxModel] {
+        try modelNames.map { name in
+            let file: OnnxFile
+            switch storage {
+            case .folder(_, let weights):
+                file = try OnnxFile(
+                    folder: weights.descriptor, name: name, links: ONNX_LINKS_ANY)
+            case .memory(let files):
+                guard let known = files[weightsPrefix + name] else {
+                    throw Failure(UNSAY_E_NOT_FOUND, "no buffer is named \(weightsPrefix + name)")
+                }
+                file = known
+            }
+            return try OnnxModel(name: name, file: file, external: openExternal)
+        }
+    }
+
+    private func openExternal(_ location: String) throws -> OnnxFile {
+        switch storage {
+        case .folder(_, let weights):
+            return try OnnxFile(folder: weights.descriptor, name: location, links: links)
+        case .memory(let files):
+            guard let file = files[weightsPrefix + location] else {
+                throw Failure(
+                    UNSAY_E_NOT_FOUND, "no buffer is named \"\(weightsPrefix + location)\"")
+            }
+            return file
+        }
+    }
+
+    /// A file beside the weights, or one level up where they lie in onnx/; nil if missing.
+    func sideFile(_ name: String) throws -> OnnxFile? {
+        switch storage {
+        case .memory(let files):
+            return files[weightsPrefix + name] ?? files[name]
+        case .folder(let root, let weights):
+            for directory in [weights, root] where directory.isRegularFile(name) {
+                return try OnnxFile(
+                    folder: directory.descriptor, name: name, links: ONNX_LINKS_ANY)
+            }
+            return nil
+        }
+    }
+
+    /// Everything a save copies: the files that hold no weights, by their path.
+    func sideFiles() throws -> [(path: String, file: OnnxFile)] {
+        func isCopied(_ name: String) -> Bool {
+            !Self.weightEndings.contains { name.hasSuffix($0) } && !name.contains(".onnx_data")
+        }
+        switch storage {
+        case .memory(let files):
+            return files.filter { isCopied($0.key) }.sorted { $0.key < $1.key }
+                .map { ($0.key, $0.value) }
+        case .folder(let root, let weights):
+            let places =
+                weightsPrefix.isEmpty ? [("", root)] : [("", root), (weightsPrefix, weights)]
+            return try places.flatMap { prefix, directory in
+                try directory.entries().filter { isCopied($0) && directory.isRegularFile($0) }.map {
+                    (
+                        prefix + $0,
+                        try OnnxFile(
+                            folder: directory.descriptor, name: $0, links: ONNX_LINKS_ANY)
+                    )
+                }
+            }
+        }
+    }
+}

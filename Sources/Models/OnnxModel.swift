@@ -1,0 +1,235 @@
+internal import COnnx
+internal import CUnsay
+internal import Support
+
+/// The bytes of one file: mapped, or a copy in memory.
+final class OnnxFile: Sendable {
+    private let handle: SharedPointer
+    var bytes: UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(
+            start: onnx_file_bytes(handle.value), count: onnx_file_size(handle.value))
+    }
+
+    /// Maps `name`, beneath the folder of that descriptor.
+    init(folder: Int32, name: String, links: onnx_links) throws {
+        handle = SharedPointer(
+            value: try shim(name) { onnx_file_map(folder, name, links, &$0, &$1) })
+    }
+
+    /// Copies the bytes.
+    init(copying bytes: UnsafeRawBufferPointer, name: String) throws {
+        handle = SharedPointer(
+            value: try shim(name) { onnx_file_copy(bytes.baseAddress, bytes.count, &$0, &$1) })
+    }
+
+    deinit { onnx_file_free(handle.value) }
+}
+
+/// An owned handle of the shim. What it points to never changes once it is made.
+struct SharedPointer: @unchecked Sendable {
+    let value: OpaquePointer
+}
+
+/// Calls a function of the shim that makes something; its refusal becomes a Failure.
+func shim(
+    _ name: String, _ body: (inout OpaquePointer?, inout onnx_message) -> onnx_status
+) throws -> OpaquePointer {
+    var out: OpaquePointer?
+    var message = onnx_message()
+    let status = body(&out, &message)
+    guard status == ONNX_OK, let out else { throw Failure(status, message, about: name) }
+    return out
+}
+
+extension Failure {
+    init(_ status: onnx_status, _ message: onnx_message, about name: String) {
+        let code =
+            switch status {
+            case ONNX_E_NOT_FOUND: UNSAY_E_NOT_FOUND
+            case ONNX_E_IO: UNSAY_E_IO
+            case ONNX_E_UNSUPPORTED: UNSAY_E_UNSUPPORTED
+            case ONNX_E_MEMORY: UNSAY_E_MEMORY
+            default: UNSAY_E_FORMAT
+            }
+        let text = withUnsafeBytes(of: message.text) {
+            String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+        }
+        self.init(code, "\(name): \(text)")
+    }
+}
+
+/// One tensor of a file: its type, its dims and where its bytes lie.
+struct StoredTensor {
+    let name: String
+    let dims: [Int]
+    let dataType: Int32
+    let elementCount: Int
+    let bytes: UnsafeRawBufferPointer
+    /// The file that holds the bytes, and where; nil where they had to be unpacked.
+    let place: Place?
+
+    struct Place: Hashable {
+        let file: String
+        let offset: Int
+    }
+
+    /// Lossless storage of float32 ranks above 16-bit types, and those above integers.
+    var precision: Int {
+        switch dataType {
+        case Int32(ONNX_FLOAT), Int32(ONNX_DOUBLE): 3
+        case Int32(ONNX_FLOAT16), Int32(ONNX_BFLOAT16): 2
+        default: 1
+        }
+    }
+
+    var isFloating: Bool { onnx_float_size(dataType) > 0 }
+}
+
+/// One operation of a graph. Values are numbers; -1 stands for an input left out.
+struct OnnxNode {
+    let opType: String
+    let domain: String
+    let inputs: [Int32]
+    let outputs: [Int32]
+    /// Among the file's nodes, for rewiring; -1 for what came out of a function.
+    let position: Int
+    fileprivate let attributes: UnsafeBufferPointer<onnx_attribute>
+
+    func input(_ index: Int) -> Int32 { index < inputs.count ? inputs[index] : -1 }
+
+    private func attribute(_ name: String) -> onnx_attribute? {
+        attributes.first { String(cString: $0.name) == name }
+    }
+    func int(_ name: String) -> Int? { attribute(name).flatMap { $0.has_i != 0 ? Int($0.i) : nil } }
+    func float(_ name: String) -> Float? { attribute(name).flatMap { $0.has_f != 0 ? $0.f : nil } }
+    func string(_ name: String) -> String? { attribute(name).map { String(cString: $0.s) } }
+    func tensor(_ name: String) -> Int? {
+        attribute(name).flatMap { $0.tensor >= 0 ? Int($0.tensor) : nil }
+    }
+    func ints(_ name: String) -> [Int]? {
+        attribute(name).map {
+            UnsafeBufferPointer(start: $0.ints, count: $0.int_count).map(Int.init)
+        }
+    }
+    func floats(_ name: String) -> [Float]? {
+        attribute(name).map { Array(UnsafeBufferPointer(start: $0.floats, count: $0.float_count)) }
+    }
+}
+
+/// A parsed .onnx file with its external data: kept open as long as its weights are used.
+final class OnnxModel {
+    /// As the folder has it; stands in every message.
+    let name: String
+    let file: OnnxFile
+    let tensors: [StoredTensor]
+    /// Files of external data, by the name that the model gives them.
+    let externalFiles: [String: OnnxFile]
+    private let handle: SharedPointer
+
+    /// - Parameter external: opens a file of external data by its location.
+    init(name: String, file: OnnxFile, external: (String) throws -> OnnxFile) throws {
+        let bytes = file.bytes
+        let parsed = SharedPointer(
+            value: try shim(name) { onnx_model_parse(bytes.baseAddress, bytes.count, &$0, &$1) })
+        var files: [String: OnnxFile] = [:]
+        var tensors: [StoredTensor] = []
+        do {
+            for index in 0..<onnx_model_tensor_count(parsed.value) {
+                guard let raw = onnx_model_tensor(parsed.value, index)?.pointee else { continue }
+                tensors.append(
+                    try Self.resolve(raw, in: name) { location in
+                        if let known = files[location] { return known }
+                        let opened = try external(location)
+                        files[location] = opened
+                        return opened
+                    })
+            }
+        } catch {
+            onnx_model_free(parsed.value)
+            throw error
+        }
+        self.name = name
+        self.file = file
+        self.tensors = tensors
+        externalFiles = files
+        handle = parsed
+    }
+
+    deinit { onnx_model_free(handle.value) }
+
+    private static func resolve(
+        _ raw: onnx_tensor, in model: String, external: (String) throws -> OnnxFile
+    ) throws -> StoredTensor {
+        let name = String(cString: raw.name)
+        let dims = UnsafeBufferPointer(start: raw.dims, count: raw.rank).map { Int($0) }
+        guard let count = Int(exactly: raw.element_count),
+            let byteCount = Int(exactly: raw.byte_count)
+        else { throw Failure(UNSAY_E_FORMAT, "\(model): tensor \"\(name)\" is too large") }
+        var bytes = UnsafeRawBufferPointer(start: raw.data, count: raw.data == nil ? 0 : byteCount)
+        var place: StoredTensor.Place?
+        if raw.file_offset >= 0 {
+            place = .init(file: model, offset: Int(raw.file_offset))
+        }
+        if raw.is_external != 0 {
+            let location = String(cString: raw.location)
+            let whole = try external(location).bytes
+            let length = raw.external_length < 0 ? byteCount : Int(raw.external_length)
+            guard length == byteCount, let offset = Int(exactly: raw.external_offset),
+                offset <= whole.count, length <= whole.count - offset
+            else {
+                throw Failure(
+                    UNSAY_E_FORMAT,
+                    "\(model): tensor \"\(name)\" needs \(byteCount) bytes at offset "
+                        + "\(raw.external_offset) of \"\(location)\", which has \(whole.count); "
+                        + "its stated length is \(raw.external_length)")
+            }
+            bytes = UnsafeRawBufferPointer(rebasing: whole[offset..<offset + length])
+            place = .init(file: location, offset: offset)
+        }
+        return StoredTensor(
+            name: name, dims: dims, dataType: raw.data_type, elementCount: count, bytes: bytes,
+            place: place)
+    }
+
+    var graphCount: Int { onnx_model_graph_count(handle.value) }
+
+    func valueName(_ value: Int32) -> String {
+        value < 0 ? "" : String(cString: onnx_model_value_name(handle.value, Int(value)))
+    }
+
+    /// The arrays of one graph, copied for Swift.
+    func graph(_ index: Int) -> GraphArrays {
+        guard let raw = onnx_model_graph(handle.value, index)?.pointee else { return GraphArrays() }
+        func array(_ start: UnsafePointer<Int32>?, _ count: Int) -> [Int32] {
+            Array(UnsafeBufferPointer(start: start, count: count))
+        }
+        var arrays = GraphArrays()
+        arrays.path = String(cString: raw.path)
+        arrays.parent = Int(raw.parent)
+        arrays.inputs = array(raw.inputs, raw.input_count)
+        arrays.outputs = array(raw.outputs, raw.output_count)
+        for entry in UnsafeBufferPointer(start: raw.initializers, count: raw.initializer_count) {
+            arrays.initializers[entry.value] = Int(entry.tensor)
+        }
+        arrays.nodes = UnsafeBufferPointer(start: raw.nodes, count: raw.node_count).map {
+            OnnxNode(
+                opType: String(cString: $0.op_type), domain: String(cString: $0.domain),
+                inputs: array($0.inputs, $0.input_count),
+                outputs: array($0.outputs, $0.output_count),
+                position: Int($0.position),
+                attributes: UnsafeBufferPointer(
+                    start: $0.attributes, count: $0.attribute_count))
+        }
+        return arrays
+    }
+}
+
+/// What a graph consists of. The nodes' attributes are borrowed from the model.
+struct GraphArrays {
+    var path = ""
+    var parent = -1
+    var nodes: [OnnxNode] = []
+    var inputs: [Int32] = []
+    var outputs: [Int32] = []
+    var initializers: [Int32: Int] = [:]
+}

@@ -1,0 +1,141 @@
+internal import COnnx
+internal import CUnsay
+internal import Support
+
+/// How stored integers become weights. Reading only: such weights are not written back.
+enum Quantization {
+    /// `(integer - zero) * scale`. One scale for all; one per index of `axis`; or one per
+    /// block of `block` along `axis` (scales then have the tensor's rank).
+    case linear(scale: [Float], scaleShape: [Int], zero: [Float], axis: Int, block: Int)
+    /// MatMulNBits: `[out, blocks, block * bits / 8]` bytes, low bits first.
+    case blocks(
+        rows: Int, columns: Int, bits: Int, block: Int, scale: [Float], zero: BlockZero)
+
+    enum BlockZero {
+        case middle
+        /// Packed like the weights, one row of whole bytes for each row of blocks.
+        case packed([UInt8])
+        case floats([Float])
+    }
+
+    /// The shape of what `decode` returns, from the tensor's own dims.
+    func shape(of dims: [Int]) -> [Int] {
+        switch self {
+        case .linear: dims
+        case .blocks(let rows, let columns, _, _, _, _): [rows, columns]
+        }
+    }
+
+    /// The weights, row-major.
+    func decode(_ tensor: StoredTensor, name: String) throws -> [Float] {
+        let refusal = Failure(
+            UNSAY_E_FORMAT, "\(name): its scales do not fit its shape \(tensor.dims)")
+        switch self {
+        case .linear(let scale, let scaleShape, let zero, let axis, let block):
+            guard let stored = Self.numbers(of: tensor) else { throw refusal }
+            var values = stored.map { Float($0) }
+            let dims = tensor.dims
+            if scale.count == 1 {
+                let zero = zero.first ?? 0
+                for i in values.indices { values[i] = (values[i] - zero) * scale[0] }
+                return values
+            }
+            guard dims.indices.contains(axis) else { throw refusal }
+            let inner = dims[(axis + 1)...].reduce(1, *)
+            let length = dims[axis]
+            let groups = scaleShape.count == 1 ? length : scaleShape[axis]
+            let span =
+                scaleShape.count == 1
+                ? 1 : block > 0 ? block : (length + groups - 1) / max(groups, 1)
+            let outer = scaleShape.count == 1 ? 1 : dims[..<axis].reduce(1, *)
+            let across = scaleShape.count == 1 ? 1 : inner
+            guard span > 0, groups > 0, (length - 1) / span < groups,
+                scale.count == outer * groups * across,
+                zero.isEmpty || zero.count == 1 || zero.count == scale.count
+            else { throw refusal }
+            for i in values.indices {
+                let along = i / inner % length / span
+                let group =
+                    scaleShape.count == 1
+                    ? along : (i / (inner * length) * groups + along) * inner + i % inner
+                let offset = zero.isEmpty ? 0 : zero.count == 1 ? zero[0] : zero[group]
+                values[i] = (values[i] - offset) * scale[group]
+            }
+            return values
+
+        case .blocks(let rows, let columns, let bits, let block, let scale, let zero):
+            guard bits == 2 || bits == 4 || bits == 8, block >= 8, block % 8 == 0, rows > 0,
+                columns > 0, columns <= tensor.bytes.count * 8
+            else { throw refusal }
+            let blocks = (columns - 1) / block + 1
+            let (rowBytes, overflow) = blocks.multipliedReportingOverflow(by: block / 8 * bits)
+            guard !overflow, rows <= tensor.bytes.count,
+                rowBytes.multipliedReportingOverflow(by: rows) == (tensor.bytes.count, false),
+                scale.count == rows * blocks
+            else { throw refusal }
+            let mask = UInt8(truncatingIfNeeded: (1 << bits) - 1)
+            func element(_ bytes: some Collection<UInt8>, at index: Int) -> Float {
+                let byte = bytes[bytes.index(bytes.startIndex, offsetBy: index * bits / 8)]
+                return Float(byte >> UInt8(index * bits % 8) & mask)
+            }
+            let zeroRow = (blocks * bits + 7) / 8
+            switch zero {
+            case .packed(let bytes): guard bytes.count == rows * zeroRow else { throw refusal }
+            case .floats(let floats): guard floats.count == scale.count else { throw refusal }
+            case .middle: break
+            }
+            var values = [Float](repeating: 0, count: rows * columns)
+            for row in 0..<rows {
+                let bytes = tensor.bytes[row * rowBytes..<(row + 1) * rowBytes]
+                for column in 0..<columns {
+                    let group = column / block
+                    let offset: Float =
+                        switch zero {
+                        case .middle: Float(1 << (bits - 1))
+                        case .packed(let packed):
+                            element(packed[row * zeroRow..<(row + 1) * zeroRow], at: group)
+                        case .floats(let floats): floats[row * blocks + group]
+                        }
+                    values[row * columns + column] =
+                        (element(bytes, at: column) - offset) * scale[row * blocks + group]
+                }
+            }
+            return values
+        }
+    }
+
+    /// The numbers of a tensor of any numeric type; nil for others.
+    static func numbers(of tensor: StoredTensor) -> [Double]? {
+        let bytes = tensor.bytes
+        let count = tensor.elementCount
+        func load<Integer: FixedWidthInteger>(_ type: Integer.Type) -> [Double]? {
+            guard bytes.count >= count * MemoryLayout<Integer>.size else { return nil }
+            return (0..<count).map {
+                Double(
+                    bytes.loadUnaligned(
+                        fromByteOffset: $0 * MemoryLayout<Integer>.size, as: Integer.self))
+            }
+        }
+        switch tensor.dataType {
+        case Int32(ONNX_UINT8), 9: return load(UInt8.self)
+        case Int32(ONNX_INT8): return load(Int8.self)
+        case Int32(ONNX_INT32): return load(Int32.self)
+        case Int32(ONNX_INT64): return load(Int64.self)
+        case Int32(ONNX_UINT4), Int32(ONNX_INT4):
+            guard bytes.count >= (count + 1) / 2 else { return nil }
+            let isSigned = tensor.dataType == Int32(ONNX_INT4)
+            return (0..<count).map {
+                let half = Int(bytes[$0 / 2] >> ($0 % 2 == 0 ? 0 : 4) & 15)
+                return Double(isSigned && half > 7 ? half - 16 : half)
+            }
+        default:
+            guard tensor.isFloating, bytes.count > 0 else { return nil }
+            var floats = [Float](repeating: 0, count: count)
+            var view = onnx_view(
+                first: 0, rows: 1, columns: UInt64(count), row_stride: 0, column_stride: 1)
+            let status = onnx_read_floats(
+                bytes.baseAddress, UInt64(count), tensor.dataType, &view, 1, &floats, nil)
+            return status == ONNX_OK ? floats.map(Double.init) : nil
+        }
+    }
+}
