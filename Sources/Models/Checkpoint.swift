@@ -1,6 +1,6 @@
-internal import CUnsay
-internal import Support
-package import T5
+import CUnsay
+import Support
+import T5
 
 /// How a model's text is cut into tokens: the vocabulary found beside its weights.
 package enum Vocabulary: Sendable {

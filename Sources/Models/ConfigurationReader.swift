@@ -1,6 +1,6 @@
-internal import CUnsay
-internal import Support
-internal import T5
+import CUnsay
+import Support
+import T5
 
 /// Makes a T5Configuration of config.json, and of shapes and graph where it is silent.
 struct ConfigurationReader {

@@ -1,6 +1,6 @@
-internal import COnnx
-internal import CUnsay
-internal import Support
+import COnnx
+import CUnsay
+import Support
 
 /// How a tensor's elements are addressed: element `[i, j, ...]` lies at
 /// `first + i * strides[0] + j * strides[1] + ...`, in elements.

@@ -1,7 +1,7 @@
-internal import COnnx
-internal import CUnsay
-internal import Glibc
-internal import Support
+import COnnx
+import CUnsay
+import Glibc
+import Support
 
 /// An open folder. Names are relative to it, so that nobody can swap it meanwhile.
 final class Directory: Sendable {

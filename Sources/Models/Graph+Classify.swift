@@ -1,4 +1,4 @@
-internal import COnnx
+import COnnx
 
 /// Finds the anchors of a graph: products, attentions, norms, tables, softmaxes.
 extension Graph {

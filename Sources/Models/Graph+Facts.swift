@@ -1,4 +1,4 @@
-internal import Glibc
+import Glibc
 
 /// Constants of the network that its graph states in passing.
 extension OnnxNode {

@@ -1,6 +1,6 @@
-internal import COnnx
-internal import CUnsay
-internal import Support
+import COnnx
+import CUnsay
+import Support
 
 /// A graph as the recovery of weights sees it: who makes a value, who uses it, and which
 /// values are constants. Names play no part.

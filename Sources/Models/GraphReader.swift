@@ -1,5 +1,5 @@
-internal import CUnsay
-internal import Support
+import CUnsay
+import Support
 
 /// Finds T5's weights in a graph by its structure alone: operations, data flow, shapes.
 ///

@@ -1,6 +1,6 @@
-internal import CUnsay
-internal import Glibc
-internal import Support
+import CUnsay
+import Glibc
+import Support
 
 /// Decides whether the output head is the embedding table.
 struct HeadReader {

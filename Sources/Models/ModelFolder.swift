@@ -1,6 +1,6 @@
-internal import COnnx
-internal import CUnsay
-internal import Support
+import COnnx
+import CUnsay
+import Support
 
 /// The files of one model, in a folder or in memory: which there are, and where.
 struct ModelFolder {

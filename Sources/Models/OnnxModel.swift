@@ -1,6 +1,6 @@
-internal import COnnx
-internal import CUnsay
-internal import Support
+import COnnx
+import CUnsay
+import Support
 
 /// The bytes of one file: mapped, or a copy in memory.
 final class OnnxFile: Sendable {

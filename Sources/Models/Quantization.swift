@@ -1,6 +1,6 @@
-internal import COnnx
-internal import CUnsay
-internal import Support
+import COnnx
+import CUnsay
+import Support
 
 /// How stored integers become weights. Reading only: such weights are not written back.
 enum Quantization {

@@ -1,6 +1,6 @@
-internal import CUnsay
-internal import Support
-internal import T5
+import CUnsay
+import Support
+import T5
 
 /// Holds what was found against the layout: every parameter there, of its shape, finite, and
 /// the same in every copy.
