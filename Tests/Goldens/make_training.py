@@ -114,7 +114,8 @@ def main():
     for family in ("v10", "v11"):
         examples = batch(MODELS / f"tiny-{family}")
         arrays = {"alpha": np.array([RUNS[run][2] for run in RUNS], dtype=np.float32)}
-        for name, rows, filler in zip(("input_ids", "output_ids", "marks"), examples, (-1, -1, 0)):
+        names, fillers = ("input_ids", "output_ids", "marks"), (-1, -1, 0)
+        for name, rows, filler in zip(names, examples, fillers):
             arrays[name], lengths = checkpoint.padded(rows, filler)
             if name != "marks":
                 arrays[name.replace("ids", "lengths")] = lengths
