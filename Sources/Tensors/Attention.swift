@@ -13,7 +13,9 @@ package struct DistanceBias: Sendable {
         self.zero = zero
     }
 
-    func head(_ head: Int) -> UnsafeMutablePointer<Float> { table.base + head * table.stride + zero }
+    func head(_ head: Int) -> UnsafeMutablePointer<Float> {
+        table.base + head * table.stride + zero
+    }
 }
 
 /// Attention of all heads over all sequences; sequence s of `queries` attends to sequence s of

@@ -6,7 +6,8 @@ package func gather(_ ids: [Int32], from table: PackedMatrix, into out: Rows, wo
     workers.split(ids.count, smallest: rowsPerChunk(width: 8 * table.inputs)) { rows in
         for row in rows {
             let id = Int(ids[row])
-            table.unpack(outputs: id..<id + 1, into: out.base + row * out.stride, stride: out.stride)
+            table.unpack(
+                outputs: id..<id + 1, into: out.base + row * out.stride, stride: out.stride)
         }
     }
 }

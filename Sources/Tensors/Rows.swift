@@ -21,7 +21,8 @@ package struct Rows: @unchecked Sendable {
     package func rows(_ range: Range<Int>) -> Rows {
         assert(range.lowerBound >= 0 && range.upperBound <= count, "\(range) of \(count) rows")
         return Rows(
-            base: base + range.lowerBound * stride, count: range.count, width: width, stride: stride)
+            base: base + range.lowerBound * stride, count: range.count, width: width, stride: stride
+        )
     }
 
     /// The columns in `range` of every row.
