@@ -1,0 +1,88 @@
+/// Splits normalised text into the pieces whose scores add up to the most.
+///
+/// The order of the sums, their precision and the choice between equals are those of
+/// libsentencepiece, so that ids are the same even where two splits tie.
+struct UnigramSegmenter: Sendable {
+    /// One piece of the best split; `end` is exclusive.
+    struct Part {
+        var id: Int32
+        var begin: Int
+        var end: Int
+    }
+
+    /// The best way to get to a byte offset.
+    private struct Arrival {
+        var id: Int32 = 0
+        var score: Float = 0
+        /// Where its last piece begins; -1 if the offset has not been reached.
+        var begin = -1
+    }
+
+    private let trie: PieceTrie
+    private let scores: [Float]
+    private let kinds: [SentencePieceModel.Kind]
+    private let unknownID: Int32
+    private let unknownScore: Float
+    private let maxScore: Float
+
+    init(_ model: SentencePieceModel, trie: PieceTrie, unknownID: Int32) {
+        self.trie = trie
+        self.unknownID = unknownID
+        scores = model.pieces.map(\.score)
+        kinds = model.pieces.map(\.kind)
+        let normal = model.pieces.filter { $0.kind == .normal }.map(\.score)
+        // 10: libsentencepiece's penalty for an unknown character.
+        unknownScore = (normal.min() ?? 0) - 10
+        maxScore = normal.max() ?? 0
+    }
+
+    /// The parts of `text`, which is valid UTF-8, from its start to its end.
+    func split(_ text: [UInt8]) -> [Part] {
+        var arrivals = [Arrival](repeating: Arrival(), count: text.count + 1)
+        var start = 0
+        while start < text.count {
+            let score = arrivals[start].score
+            let length = min(characterLength(text[start]), text.count - start)
+            var hasWholeCharacter = false
+            var node = PieceTrie.root
+            var end = start
+            while end < text.count {
+                node = trie.step(node, text[end])
+                if node == PieceTrie.none { break }
+                end += 1
+                let id = trie.id(at: node)
+                guard id >= 0, kinds[Int(id)] != .unused else { continue }
+                offer(
+                    id, pieceScore(id, length: end - start) + Double(score), start, &arrivals[end])
+                if end - start == length { hasWholeCharacter = true }
+            }
+            if !hasWholeCharacter {
+                offer(unknownID, Double(unknownScore + score), start, &arrivals[start + length])
+            }
+            start += length
+        }
+        return path(through: arrivals)
+    }
+
+    /// A user-defined piece beats whatever else its characters could be split into.
+    private func pieceScore(_ id: Int32, length: Int) -> Double {
+        guard kinds[Int(id)] == .userDefined else { return Double(scores[Int(id)]) }
+        return Double(Float(length) * maxScore) - 0.1
+    }
+
+    private func offer(_ id: Int32, _ score: Double, _ begin: Int, _ arrival: inout Arrival) {
+        guard arrival.begin < 0 || score > Double(arrival.score) else { return }
+        arrival = Arrival(id: id, score: Float(score), begin: begin)
+    }
+
+    private func path(through arrivals: [Arrival]) -> [Part] {
+        var parts: [Part] = []
+        var end = arrivals.count - 1
+        while end > 0, arrivals[end].begin >= 0 {
+            let arrival = arrivals[end]
+            parts.append(Part(id: arrival.id, begin: arrival.begin, end: end))
+            end = arrival.begin
+        }
+        return parts.reversed()
+    }
+}
