@@ -149,3 +149,8 @@ extern "C" onnx_status onnx_file_copy(
 extern "C" const uint8_t *onnx_file_bytes(const onnx_file *file) { return file->bytes; }
 extern "C" size_t onnx_file_size(const onnx_file *file) { return file->size; }
 extern "C" void onnx_file_free(onnx_file *file) { delete file; }
+
+extern "C" int onnx_rename(int folder, const char *from, const char *to, int exchanges) {
+    const unsigned flags = exchanges ? RENAME_EXCHANGE : RENAME_NOREPLACE;
+    return renameat2(folder, from, folder, to, flags) == 0 ? 0 : errno;
+}

@@ -124,7 +124,7 @@ void write(void *data, const onnx_view &view, float scale, const float *before,
     using Stored = typename Type::Stored;
     auto *bytes = static_cast<uint8_t *>(data);
     visit(view, [&](uint64_t i, uint64_t at) {
-        if (bits_of(before[i]) == bits_of(after[i])) return;
+        if (before && bits_of(before[i]) == bits_of(after[i])) return;
         const float value = scale == 1 ? after[i] : after[i] / scale;
         const Stored stored = Type::encode(value);
         if (!std::isfinite(Type::decode(stored)))

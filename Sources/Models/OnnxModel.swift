@@ -197,6 +197,18 @@ final class OnnxModel {
         value < 0 ? "" : String(cString: onnx_model_value_name(handle.value, Int(value)))
     }
 
+    /// That name, or one made of it that no value of the model bears.
+    func unusedName(like name: String) -> String {
+        let taken = Set((0..<onnx_model_value_count(handle.value)).map { valueName(Int32($0)) })
+        var candidate = name
+        var number = 1
+        while taken.contains(candidate) {
+            candidate = "\(name).\(number)"
+            number += 1
+        }
+        return candidate
+    }
+
     /// The arrays of one graph, copied for Swift.
     func graph(_ index: Int) -> GraphArrays {
         guard let raw = onnx_model_graph(handle.value, index)?.pointee else { return GraphArrays() }

@@ -53,6 +53,10 @@ const uint8_t *onnx_file_bytes(const onnx_file *file);
 size_t onnx_file_size(const onnx_file *file);
 void onnx_file_free(onnx_file *file); /* NULL is fine */
 
+/* Renames beneath `folder`: to a name that must be free, or by exchanging two. Returns 0
+ * or errno. EINVAL: the file system cannot. */
+int onnx_rename(int folder, const char *from, const char *to, int exchanges);
+
 /* ---- Models ----------------------------------------------------------------- */
 
 typedef struct onnx_model onnx_model;
@@ -163,7 +167,8 @@ onnx_status onnx_read_floats(const void *data, uint64_t element_count, int32_t d
     const onnx_view *view, float scale, float *out, onnx_message *message);
 
 /* Writes after[r, c] / scale, rounded to nearest even, wherever its bits differ from
- * before[r, c]; every other byte of `data` stays. FORMAT if a finite value does not fit. */
+ * before[r, c], or everywhere if `before` is NULL; other bytes of `data` stay. FORMAT if a
+ * finite value does not fit. */
 onnx_status onnx_write_floats(void *data, uint64_t element_count, int32_t data_type,
     const onnx_view *view, float scale, const float *before, const float *after,
     onnx_message *message);
