@@ -32,15 +32,27 @@ INLINE void tile(const size_t height, const size_t vectors, size_t depth, const 
     vec sums[TALL_ROWS][WIDE_VECTORS];
     UNROLLED for (size_t i = 0; i < height; i++) UNROLLED for (size_t v = 0; v < vectors; v++)
         sums[i][v] = splat(0);
+    UNROLLED for (size_t i = 0; i < height; i++) __builtin_prefetch(out + i * out_stride, 1);
     for (size_t k = 0; k < depth; k++) {
-        vec weights[WIDE_VECTORS];
-        UNROLLED for (size_t v = 0; v < vectors; v++) weights[v] = load(panel + v * LANES);
         UNROLLED for (size_t v = 0; v < vectors * LANES; v += 16)
             __builtin_prefetch(panel + PREFETCH_AHEAD + v);
-        UNROLLED for (size_t i = 0; i < height; i++) {
-            vec x = splat(rows[i]);
-            UNROLLED for (size_t v = 0; v < vectors; v++)
-                sums[i][v] = multiply_add(x, weights[v], sums[i][v]);
+        /* The shorter side of the tile is held in registers, the longer one passes by. */
+        if (height < vectors) {
+            vec x[TALL_ROWS];
+            UNROLLED for (size_t i = 0; i < height; i++) x[i] = splat(rows[i]);
+            UNROLLED for (size_t v = 0; v < vectors; v++) {
+                vec weights = load(panel + v * LANES);
+                UNROLLED for (size_t i = 0; i < height; i++)
+                    sums[i][v] = multiply_add(x[i], weights, sums[i][v]);
+            }
+        } else {
+            vec weights[WIDE_VECTORS];
+            UNROLLED for (size_t v = 0; v < vectors; v++) weights[v] = load(panel + v * LANES);
+            UNROLLED for (size_t i = 0; i < height; i++) {
+                vec x = splat(rows[i]);
+                UNROLLED for (size_t v = 0; v < vectors; v++)
+                    sums[i][v] = multiply_add(x, weights[v], sums[i][v]);
+            }
         }
         rows += height;
         panel += KERNEL_PANEL;
@@ -128,6 +140,12 @@ static void pack_strip(const float *x, size_t row_stride, size_t depth_stride, s
             out[k * height + i] = x[i * row_stride + k * depth_stride];
 }
 
+INLINE void prefetch_share(const float *block, size_t depth, size_t share, size_t shares) {
+    size_t lines = depth * KERNEL_PANEL / 16;
+    for (size_t i = lines * share / shares; i < lines * (share + 1) / shares; i++)
+        __builtin_prefetch(block + i * 16, 0, 2);
+}
+
 static void product(size_t rows, size_t columns, size_t depth, const float *x,
                     size_t row_stride, size_t depth_stride, const float *panels,
                     size_t first_panel, size_t end_panel, float *out, size_t out_stride,
@@ -158,6 +176,8 @@ static void product(size_t rows, size_t columns, size_t depth, const float *x,
                     for (size_t s = 0; s < strip_count; s++) {
                         size_t first = strip_first(s, height);
                         size_t tall = strip_first(s + 1, height) - first;
+                        if (strip_count > PFS)
+                            prefetch_share(k + DEPTH_BLOCK < length ? panel + (k + DEPTH_BLOCK) * KERNEL_PANEL : panel + depth * KERNEL_PANEL, block, s, strip_count);
                         strips[tall](block, workspace + first * length + k * tall,
                             panel + k * KERNEL_PANEL, width, to + first * out_stride,
                             out_stride, adds || start + k > 0);
