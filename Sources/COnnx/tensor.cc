@@ -41,6 +41,9 @@ uint64_t bits_of_type(int32_t type) {
     }
 }
 
+// Far above any tensor, far below where arithmetic on dims could overflow.
+constexpr uint64_t largest_product = uint64_t(1) << 48;
+
 constexpr int float_data = 4, int32_data = 5, int64_data = 7, raw_data = 9,
               double_data = 10, uint64_data = 11;
 
@@ -111,10 +114,15 @@ void read_tensor(const onnx::TensorProto &proto, const Payload &payload,
     tensor.name = proto.name();
     tensor.dims.assign(proto.dims().begin(), proto.dims().end());
     uint64_t elements = 1, bits = bits_of_type(proto.data_type()), total = 0;
-    for (const int64_t dim : tensor.dims)
-        if (dim < 0 ||
-            __builtin_mul_overflow(elements, static_cast<uint64_t>(dim), &elements))
+    // Dims of 0 are left out of the check: the others must make sense all the same.
+    uint64_t product = 1;
+    for (const int64_t dim : tensor.dims) {
+        const auto factor = static_cast<uint64_t>(dim);
+        if (dim < 0 || (dim > 0 && __builtin_mul_overflow(product, factor, &product)) ||
+            product > largest_product)
             refuse("tensor " + quoted(tensor.name) + " has impossible dimensions");
+        elements *= factor;
+    }
     if (__builtin_mul_overflow(elements, bits, &total) ||
         __builtin_add_overflow(total, uint64_t(7), &total))
         refuse("tensor " + quoted(tensor.name) + " has impossible dimensions");

@@ -50,7 +50,25 @@ struct ConfigurationReader {
         c.tiesHead = shape("lm_head") == nil && config?["tie_word_embeddings"]?.bool != false
         c.headScale = headScale(c)
         try readTokens(into: &c)
+        try check(c)
         return c
+    }
+
+    /// What no shape confirms, but the network divides by or takes logarithms of.
+    private func check(_ c: T5Configuration) throws {
+        let (buckets, distance) = (c.relativeAttentionNumBuckets, c.relativeAttentionMaxDistance)
+        guard buckets >= 4, distance > buckets / 2 else {
+            throw Failure(
+                UNSAY_E_FORMAT,
+                "relative_attention_max_distance is \(distance) for \(buckets) buckets, expected "
+                    + "4 buckets at least and a distance over half their number")
+        }
+        guard c.layerNormEpsilon.isFinite, c.layerNormEpsilon >= 0 else {
+            throw Failure(UNSAY_E_FORMAT, "layer_norm_epsilon is \(c.layerNormEpsilon)")
+        }
+        guard c.headScale.isFinite, c.headScale != 0 else {
+            throw Failure(UNSAY_E_FORMAT, "the decoder's output is multiplied by \(c.headScale)")
+        }
     }
 
     private func shape(_ name: String) -> [Int]? {

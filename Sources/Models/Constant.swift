@@ -65,7 +65,7 @@ struct StridedView: Equatable {
             begin <= shape[1] - width
         else { return nil }
         var view = self
-        view.first += begin * strides[1]
+        view.first = view.first &+ begin &* strides[1]
         view.shape[1] = width
         return view
     }
@@ -145,10 +145,14 @@ struct Constant {
             shape.insert(1, at: 0)
             strides.insert(0, at: 0)
         }
-        guard shape.count == 2 else { return nil }
+        guard shape.count == 2, let first = UInt64(exactly: view.first),
+            let rows = UInt64(exactly: shape[0]), let columns = UInt64(exactly: shape[1]),
+            let rowStride = UInt64(exactly: strides[0]),
+            let columnStride = UInt64(exactly: strides[1])
+        else { return nil }
         return onnx_view(
-            first: UInt64(view.first), rows: UInt64(shape[0]), columns: UInt64(shape[1]),
-            row_stride: UInt64(strides[0]), column_stride: UInt64(strides[1]))
+            first: first, rows: rows, columns: columns, row_stride: rowStride,
+            column_stride: columnStride)
     }
 
     /// Overwrites `values`, row-major in the view's shape, with float32.

@@ -119,7 +119,7 @@ extension Graph {
         var value = node.outputs.first ?? -1
         for _ in 0..<6 {
             var next: Int32 = -1
-            for use in consumers[value] ?? [] {
+            for use in consumers[value] ?? [] where takeStep() {
                 let user = nodes[use.node]
                 if user.opType == "Cast" { next = user.outputs.first ?? -1 }
                 guard user.opType == "Mul" else { continue }
@@ -200,7 +200,7 @@ extension Graph {
         while next < queue.count {
             let (value, depth) = queue[next]
             next += 1
-            guard depth <= 9, queue.count < 4096, seen.insert(value).inserted,
+            guard depth <= 9, queue.count < 4096, takeStep(), seen.insert(value).inserted,
                 let producer = producers[value]
             else { continue }
             let node = nodes[producer.node]
@@ -229,7 +229,7 @@ extension Graph {
         var value = node.outputs.first ?? -1
         for _ in 0..<10 {
             var next: Int32 = -1
-            for use in consumers[value] ?? [] where use.input == 0 {
+            for use in consumers[value] ?? [] where use.input == 0 && takeStep() {
                 let user = nodes[use.node]
                 switch user.opType {
                 case "DequantizeLinear":

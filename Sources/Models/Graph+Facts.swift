@@ -86,8 +86,8 @@ extension Graph {
         var stack = [value]
         var found: [Int] = []
         while let value = stack.popLast() {
-            guard seen.insert(value).inserted, let producer = producers[value] else { continue }
             try spend()
+            guard seen.insert(value).inserted, let producer = producers[value] else { continue }
             let node = nodes[producer.node]
             if node.opType == "Log" { found.append(producer.node) }
             guard anchors[producer.node] == nil, !dataInputs(node, output: 0).isEmpty else {
@@ -105,8 +105,8 @@ extension Graph {
         var stack = [product.output]
         var names: [String] = []
         while let value = stack.popLast() {
-            guard seen.insert(value).inserted else { continue }
             try spend()
+            guard seen.insert(value).inserted else { continue }
             if outputs.contains(value) { names.append(model.valueName(value)) }
             for use in consumers[value] ?? [] {
                 let node = nodes[use.node]

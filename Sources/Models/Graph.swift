@@ -218,9 +218,14 @@ final class Graph {
             && !(Self.firstInputOnly.contains(node.opType) && input > 0)
     }
 
-    func spend(_ steps: Int = 1) throws {
-        stepsLeft -= steps
-        guard stepsLeft > 0 else {
+    /// Takes one step off what walks may still take; false once there is nothing left.
+    func takeStep() -> Bool {
+        stepsLeft -= 1
+        return stepsLeft > 0
+    }
+
+    func spend() throws {
+        guard takeStep() else {
             throw Failure(
                 UNSAY_E_UNSUPPORTED, "\(path): the graph is too tangled to be a T5 export")
         }
@@ -234,8 +239,8 @@ final class Graph {
         var sources: [Source] = []
         var passed: [Int] = []
         while let value = stack.popLast() {
-            guard value >= 0, seen.insert(value).inserted, constant(value) == nil else { continue }
             try spend()
+            guard value >= 0, seen.insert(value).inserted, constant(value) == nil else { continue }
             guard !inputs.contains(value), let producer = producers[value] else {
                 sources.append(.input(value))
                 continue

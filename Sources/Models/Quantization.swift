@@ -40,24 +40,26 @@ enum Quantization {
                 for i in values.indices { values[i] = (values[i] - zero) * scale[0] }
                 return values
             }
-            guard dims.indices.contains(axis) else { throw refusal }
+            let isBlocked = scaleShape.count != 1
+            guard dims.indices.contains(axis), !values.isEmpty, !scale.isEmpty,
+                !isBlocked || scaleShape.count == dims.count
+            else { throw refusal }
             let inner = dims[(axis + 1)...].reduce(1, *)
             let length = dims[axis]
-            let groups = scaleShape.count == 1 ? length : scaleShape[axis]
+            let groups = isBlocked ? scaleShape[axis] : length
             let span =
                 scaleShape.count == 1
                 ? 1 : block > 0 ? block : (length + groups - 1) / max(groups, 1)
-            let outer = scaleShape.count == 1 ? 1 : dims[..<axis].reduce(1, *)
-            let across = scaleShape.count == 1 ? 1 : inner
+            let outer = isBlocked ? dims[..<axis].reduce(1, *) : 1
+            let across = isBlocked ? inner : 1
             guard span > 0, groups > 0, (length - 1) / span < groups,
-                scale.count == outer * groups * across,
+                groups <= scale.count, scale.count == outer &* groups &* across,
                 zero.isEmpty || zero.count == 1 || zero.count == scale.count
             else { throw refusal }
             for i in values.indices {
                 let along = i / inner % length / span
                 let group =
-                    scaleShape.count == 1
-                    ? along : (i / (inner * length) * groups + along) * inner + i % inner
+                    isBlocked ? (i / (inner * length) * groups + along) * inner + i % inner : along
                 let offset = zero.isEmpty ? 0 : zero.count == 1 ? zero[0] : zero[group]
                 values[i] = (values[i] - offset) * scale[group]
             }
