@@ -53,11 +53,11 @@ struct UnigramSegmenter: Sendable {
                 let id = trie.id(at: node)
                 guard id >= 0, kinds[Int(id)] != .unused else { continue }
                 offer(
-                    id, pieceScore(id, length: end - start) + Double(score), start, &arrivals[end])
+                    id, pieceScore(id, length: end - start) + score, start, &arrivals[end])
                 if end - start == length { hasWholeCharacter = true }
             }
             if !hasWholeCharacter {
-                offer(unknownID, Double(unknownScore + score), start, &arrivals[start + length])
+                offer(unknownID, unknownScore + score, start, &arrivals[start + length])
             }
             start += length
         }
@@ -65,14 +65,14 @@ struct UnigramSegmenter: Sendable {
     }
 
     /// A user-defined piece beats whatever else its characters could be split into.
-    private func pieceScore(_ id: Int32, length: Int) -> Double {
-        guard kinds[Int(id)] == .userDefined else { return Double(scores[Int(id)]) }
-        return Double(Float(length) * maxScore) - 0.1
+    private func pieceScore(_ id: Int32, length: Int) -> Float {
+        guard kinds[Int(id)] == .userDefined else { return scores[Int(id)] }
+        return Float(length) * maxScore - 0.1
     }
 
-    private func offer(_ id: Int32, _ score: Double, _ begin: Int, _ arrival: inout Arrival) {
-        guard arrival.begin < 0 || score > Double(arrival.score) else { return }
-        arrival = Arrival(id: id, score: Float(score), begin: begin)
+    private func offer(_ id: Int32, _ score: Float, _ begin: Int, _ arrival: inout Arrival) {
+        guard arrival.begin < 0 || score > arrival.score else { return }
+        arrival = Arrival(id: id, score: score, begin: begin)
     }
 
     private func path(through arrivals: [Arrival]) -> [Part] {
