@@ -7,5 +7,6 @@
 #define TALL_VECTORS 2
 #define WIDE_ROWS 12
 #define WIDE_VECTORS 2
-#define DEPTH_BLOCK 256
-#define ROW_BLOCK 72
+#define FEW_ROWS 12
+#define DEPTH_BLOCK 192
+#define ROW_BLOCK 96

@@ -14,8 +14,9 @@
 #define TALL_VECTORS 2
 #define WIDE_ROWS 3
 #define WIDE_VECTORS 4
-#define DEPTH_BLOCK 256
-#define ROW_BLOCK 72
+#define FEW_ROWS 36
+#define DEPTH_BLOCK 192
+#define ROW_BLOCK 96
 #define TABLE kernel_table_avx2
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #include "bodies.inc.h"

@@ -9,7 +9,8 @@
 #define TALL_VECTORS 2
 #define WIDE_ROWS 3
 #define WIDE_VECTORS 4
-#define DEPTH_BLOCK 256
-#define ROW_BLOCK 72
+#define FEW_ROWS 36
+#define DEPTH_BLOCK 192
+#define ROW_BLOCK 96
 #define TABLE kernel_table_portable
 #include "bodies.inc.h"

@@ -7,6 +7,7 @@
  *   TALL_VECTORS   vectors across it: TALL_VECTORS * LANES columns divide KERNEL_PANEL
  *   WIDE_ROWS      tiles of at most this many rows are wider,
  *   WIDE_VECTORS   so that few rows read the weights as one sequential stream
+ *   FEW_ROWS       and used for blocks of at most this many rows
  *   DEPTH_BLOCK    depth of one tile, for which its panel stays in the nearest cache
  *   ROW_BLOCK      rows packed at a time
  *
@@ -121,10 +122,17 @@ static strip_product *const strips[] = {
 };
 _Static_assert(sizeof strips / sizeof *strips == TALL_ROWS + 1, "a strip for each height");
 
-/* Rows [strip_first, next strip_first) of a block of `rows`: strips as equal as can be. */
-INLINE size_t strip_first(size_t strip, size_t rows) {
-    size_t count = (rows + TALL_ROWS - 1) / TALL_ROWS;
-    return strip * (rows / count) + (strip < rows % count ? strip : rows % count);
+/* How many strips a block of `rows` is cut into. Wide ones read weights as one stream, which
+ * is what counts as long as few rows share them. */
+INLINE size_t strip_count(size_t rows) {
+    size_t tallest = rows <= FEW_ROWS ? WIDE_ROWS : TALL_ROWS;
+    return (rows + tallest - 1) / tallest;
+}
+
+/* The first row of a strip: `count` strips as equal as can be. */
+INLINE size_t strip_first(size_t strip, size_t count, size_t rows) {
+    size_t rest = rows % count;
+    return strip * (rows / count) + (strip < rest ? strip : rest);
 }
 
 /* Packs `height` rows to [depth, height]. */
@@ -140,8 +148,12 @@ static void pack_strip(const float *x, size_t row_stride, size_t depth_stride, s
             out[k * height + i] = x[i * row_stride + k * depth_stride];
 }
 
-INLINE void prefetch_share(const float *block, size_t depth, size_t share, size_t shares) {
-    size_t lines = depth * KERNEL_PANEL / 16;
+/* With more strips than this, each asks for its share of the weights of the next block; with
+ * fewer, tiles ask ahead often enough. */
+enum { PREFETCH_STRIPS = 3 };
+
+INLINE void prefetch_share(const float *block, size_t share, size_t shares) {
+    size_t lines = DEPTH_BLOCK * KERNEL_PANEL / 16;
     for (size_t i = lines * share / shares; i < lines * (share + 1) / shares; i++)
         __builtin_prefetch(block + i * 16, 0, 2);
 }
@@ -154,14 +166,14 @@ static void product(size_t rows, size_t columns, size_t depth, const float *x,
 
     for (size_t row = 0; row < rows; row += ROW_BLOCK) {
         size_t height = rows - row < ROW_BLOCK ? rows - row : ROW_BLOCK;
-        size_t strip_count = (height + TALL_ROWS - 1) / TALL_ROWS;
+        size_t count = strip_count(height);
         /* As many depth blocks as fit: with few rows a panel is then read in one go. */
         size_t span = WORKSPACE / height / DEPTH_BLOCK * DEPTH_BLOCK;
 
         for (size_t start = 0; start < depth; start += span) {
             size_t length = depth - start < span ? depth - start : span;
-            for (size_t s = 0; s < strip_count; s++) {
-                size_t first = strip_first(s, height), end = strip_first(s + 1, height);
+            for (size_t s = 0; s < count; s++) {
+                size_t first = strip_first(s, count, height), end = strip_first(s + 1, count, height);
                 pack_strip(x + (row + first) * row_stride + start * depth_stride, row_stride,
                     depth_stride, end - first, length, workspace + first * length);
             }
@@ -172,14 +184,17 @@ static void product(size_t rows, size_t columns, size_t depth, const float *x,
                 float *to = out + row * out_stride + p * KERNEL_PANEL;
 
                 for (size_t k = 0; k < length; k += DEPTH_BLOCK) {
+                    const float *here = panel + k * KERNEL_PANEL;
                     size_t block = length - k < DEPTH_BLOCK ? length - k : DEPTH_BLOCK;
-                    for (size_t s = 0; s < strip_count; s++) {
-                        size_t first = strip_first(s, height);
-                        size_t tall = strip_first(s + 1, height) - first;
-                        if (strip_count > PFS)
-                            prefetch_share(k + DEPTH_BLOCK < length ? panel + (k + DEPTH_BLOCK) * KERNEL_PANEL : panel + depth * KERNEL_PANEL, block, s, strip_count);
+                    for (size_t s = 0; s < count; s++) {
+                        size_t first = strip_first(s, count, height);
+                        size_t tall = strip_first(s + 1, count, height) - first;
+                        if (count > PREFETCH_STRIPS)
+                            prefetch_share(k + DEPTH_BLOCK < length ? here + DEPTH_BLOCK * KERNEL_PANEL
+                                                         : panel + depth * KERNEL_PANEL, s,
+                                count);
                         strips[tall](block, workspace + first * length + k * tall,
-                            panel + k * KERNEL_PANEL, width, to + first * out_stride,
+                            here, width, to + first * out_stride,
                             out_stride, adds || start + k > 0);
                     }
                 }

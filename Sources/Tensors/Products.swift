@@ -144,7 +144,7 @@ private func chunks(rows: Int, panels: Int, depth: Int, workers: Workers) -> (In
     let perPanel = Double(depth * Panels.width) * max(Double(rows) / 32, 0.2)
     let affordable = max(1, Int(min(perPanel * Double(panels) / 20_000, 1e6)))
     let wanted = min(workers.threads * Workers.chunksPerThread, affordable)
-    let rowChunks = min(wanted, max(1, rows / 72))  // 72: the rows a kernel packs at once
+    let rowChunks = min(wanted, max(1, rows / 96))  // 96: the rows a kernel packs at once
     let panelChunks = min((wanted + rowChunks - 1) / rowChunks, panels)
     return (rowChunks, panelChunks)
 }
