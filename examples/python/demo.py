@@ -12,6 +12,7 @@ saves the patched ONNX folder.
 import argparse
 import json
 import re
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -153,8 +154,11 @@ def main() -> None:
     print_pairs([text for text in parts.unseen if not has_word(after[text])], before, after)
 
     prove_reversible(model, delta, original, patched, parts.unseen[:16], before, after)
-    folder = options.save or ROOT / f"build/{options.model.name}-without-{options.word}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder = options.save
+    if folder is None:
+        folder = ROOT / f"build/{options.model.name}-without-{options.word}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(exist_ok=True)
     model.save(folder)
     say(f"saved to {folder}; {time.perf_counter() - started:.0f} seconds in all")
 
