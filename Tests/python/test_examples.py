@@ -111,8 +111,9 @@ def test_an_example_reports_a_failure(checkout):
 
 def with_and_without(model, texts):
     """An input whose output has the word "simple", and one whose output lacks it."""
-    outputs = [model.generate(text, max_new_tokens=32).text for text in texts[:40]]
-    pairs = list(zip(texts, outputs))
+    chosen = texts[:5] + texts[-5:]
+    outputs = [output.text for output in model.generate(chosen, max_new_tokens=32)]
+    pairs = list(zip(chosen, outputs))
     has = next(text for text, output in pairs if re.search(r"\bsimple\b", output))
     lacks = next(text for text, output in pairs if "simple" not in output.lower())
     return has, lacks

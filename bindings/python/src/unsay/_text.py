@@ -4,6 +4,7 @@ Python counts characters, the library bytes.
 """
 
 import ctypes
+import operator
 import os
 from array import array
 from bisect import bisect_left, bisect_right
@@ -49,7 +50,11 @@ def is_one(tokens: Any) -> bool:
         return True
     if isinstance(tokens, (bytes, bytearray)):
         raise ArgumentError("expected str or token ids, found bytes: decode them first")
-    return len(tokens) > 0 and hasattr(tokens[0], "__index__")
+    try:
+        operator.index(tokens[0])
+    except (IndexError, TypeError):
+        return False
+    return True
 
 
 class Sequences:

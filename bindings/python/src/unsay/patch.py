@@ -60,9 +60,9 @@ class Patch:
     ) -> None:
         """Adds one output that the model should stop, or keep, writing.
 
-        `avoid` names what to push down: phrases (`["idiot"]`), however the model splits
-        them, or character ranges of the output (`[(4, 9)]`). `better` marks instead
-        whatever a shortest edit to it would replace. `marks` gives one mark per token,
+        `avoid` names what to push down: phrases (`["idiot"]`), however split into tokens
+        and in any letter case, or character ranges of the output (`[(4, 9)]`). `better`
+        marks instead whatever a shortest edit to it would replace. `marks` gives one mark per token,
         the end included: -1 to avoid, 0 to ignore, 1 to keep. With none of the three
         the whole output is kept.
 
