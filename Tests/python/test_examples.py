@@ -54,12 +54,12 @@ def build(source, folder):
     return program
 
 
-@pytest.mark.parametrize("program", programs("python"))
+@pytest.mark.parametrize("program", list(programs("python")))
 def test_a_python_program_of_the_documentation_runs(program, checkout):
     run([sys.executable, "-c", program], checkout)
 
 
-@pytest.mark.parametrize("program", programs("c"))
+@pytest.mark.parametrize("program", list(programs("c")))
 def test_a_c_program_of_the_documentation_runs(program, checkout):
     source = checkout / "program.c"
     source.write_text(program)

@@ -89,19 +89,19 @@ def print_table(parts, before, after, has_word, report) -> None:
         return share([before[text].ids == after[text].ids for text in texts])
 
     evaluation = report.evaluation
-    say(f"{'':44}{'before':>9}{'after':>9}")
+    say(f"{'':50}{'before':>9}{'after':>9}")
     for name, texts in (("trained on", parts.trained), ("not trained on", parts.unseen)):
         then, now = prevalence(texts, before), prevalence(texts, after)
-        say(f"{f'outputs with the word, {len(texts)} inputs {name}':44}{then:9.1%}{now:9.1%}")
+        say(f"{f'outputs with the word, {len(texts)} inputs {name}':50}{then:9.1%}{now:9.1%}")
     then, now = evaluation.avoid_p_before, evaluation.avoid_p_after
-    say(f"{'probability of the flagged tokens':44}{then:9.1%}{now:9.1%}")
+    say(f"{'probability of the flagged tokens':50}{then:9.1%}{now:9.1%}")
     say(
-        f"{f'other outputs unchanged, {len(parts.guard)} guarded':44}{unchanged(parts.guard):18.1%}"
+        f"{f'other outputs unchanged, {len(parts.guard)} guarded':50}{unchanged(parts.guard):18.1%}"
     )
-    say(f"{f'other outputs unchanged, {len(parts.others)} not':44}{unchanged(parts.others):18.1%}")
-    say(f"{'guard KL, nats per token':44}{evaluation.guard_kl:18.4f}")
-    say(f"{f'ended by {report.ending}, steps':44}{report.steps:18}")
-    say(f"{'seconds of training':44}{report.seconds:18.1f}")
+    say(f"{f'other outputs unchanged, {len(parts.others)} not':50}{unchanged(parts.others):18.1%}")
+    say(f"{'guard KL, nats per token':50}{evaluation.guard_kl:18.4f}")
+    say(f"{f'ended by {report.ending}, steps':50}{report.steps:18}")
+    say(f"{'seconds of training':50}{report.seconds:18.1f}")
 
 
 def print_pairs(texts, before, after, count=3) -> None:
