@@ -13,7 +13,7 @@ VERSION := $(shell sed -n 's/^\#define UNSAY_VERSION_\(MAJOR\|MINOR\|PATCH\) *//
 ABI := $(shell sed -n 's/^\#define UNSAY_ABI_VERSION *\([0-9]*\).*/\1/p' include/unsay.h)
 SONAME := libunsay.so.$(ABI)
 
-SWIFT_FLAGS := --scratch-path $(SCRATCH) --explicit-target-dependency-import-check error
+SWIFT_FLAGS := --explicit-target-dependency-import-check error
 BUILT := $(SCRATCH)/release/libunsay.so
 PACKAGED := bindings/python/src/unsay/libunsay.so
 VENV := .venv
@@ -33,7 +33,7 @@ setup: ## check the toolchain and the libraries; as root, install what is missin
 	@scripts/setup.sh
 
 build: setup ## build libunsay.so into build/lib and beside the Python package
-	swift build -c release --product unsay $(SWIFT_FLAGS)
+	swift build -c release --product unsay --scratch-path $(SCRATCH) $(SWIFT_FLAGS)
 	@mkdir -p build/lib
 	@install -m 755 $(BUILT) build/lib/$(SONAME)
 	@ln -sf $(SONAME) build/lib/libunsay.so
@@ -51,7 +51,7 @@ test: build ## every test; ends with the totals of the runners
 	@echo; scripts/totals.sh
 
 test-swift: ## the Swift tests alone
-	swift test -c release -Xswiftc -enable-testing $(SWIFT_FLAGS)
+	swift test -c release -Xswiftc -enable-testing $(SWIFT_FLAGS) --scratch-path $(SCRATCH)-test
 
 test-c: build/test/every_function build/test/story ## the C tests alone, under valgrind
 	@scripts/check_header.sh
@@ -107,4 +107,4 @@ lint: $(VENV)/ready ## formatters as judges, type checks, header rules, floors
 	$(PYTHON) scripts/check_floors.py
 
 clean: ## remove what was built
-	rm -rf $(SCRATCH) build $(PACKAGED) $(VENV)
+	rm -rf $(SCRATCH) $(SCRATCH)-test build $(PACKAGED) $(VENV)

@@ -62,9 +62,9 @@ class Patch:
 
         `avoid` names what to push down: phrases (`["idiot"]`), however split into tokens
         and in any letter case, or character ranges of the output (`[(4, 9)]`). `better`
-        marks instead whatever a shortest edit to it would replace. `marks` gives one mark per token,
-        the end included: -1 to avoid, 0 to ignore, 1 to keep. With none of the three
-        the whole output is kept.
+        marks instead whatever a shortest edit to it would replace. `marks` gives one mark
+        per token, the end included: -1 to avoid, 0 to ignore, 1 to keep. With none of the
+        three the whole output is kept.
 
         `extent` says which tokens of each matched run to avoid: "all", "first" (which
         also lowers every other continuation that starts alike) or "last" (narrowest).
