@@ -1,0 +1,110 @@
+# Unsay: build, test, install. `make` alone lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+PYTHON ?= python3
+CC ?= gcc
+SCRATCH ?= .build
+
+VERSION := $(shell sed -n 's/^\#define UNSAY_VERSION_\(MAJOR\|MINOR\|PATCH\) *//p' include/unsay.h | paste -sd.)
+ABI := $(shell sed -n 's/^\#define UNSAY_ABI_VERSION *\([0-9]*\).*/\1/p' include/unsay.h)
+SONAME := libunsay.so.$(ABI)
+
+SWIFT_FLAGS := --explicit-target-dependency-import-check error
+BUILT := $(SCRATCH)/release/libunsay.so
+PACKAGED := bindings/python/src/unsay/libunsay.so
+VENV := .venv
+IN_VENV := PYTHONPATH=bindings/python/src $(VENV)/bin/python
+TINY := Tests/Models/tiny-v10
+C_FLAGS := -std=c11 -O1 -g -Wall -Wextra -Werror -Iinclude
+C_LINK := -Lbuild/lib -lunsay -Wl,-rpath,$(CURDIR)/build/lib -lm
+C_SOURCES = $(shell find Sources include Tests/c examples/c -name '*.c' -o -name '*.h' \
+    -o -name '*.cpp' -o -name '*.cc' | sort)
+
+.PHONY: help setup build demo test test-swift test-c test-python bench install format lint clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: ## check the toolchain and the libraries; as root, install what is missing
+	@scripts/setup.sh
+
+build: setup ## build libunsay.so into build/lib and beside the Python package
+	swift build -c release --product unsay --scratch-path $(SCRATCH) $(SWIFT_FLAGS)
+	@mkdir -p build/lib
+	@install -m 755 $(BUILT) build/lib/$(SONAME)
+	@ln -sf $(SONAME) build/lib/libunsay.so
+	@install -m 755 $(BUILT) $(PACKAGED)
+	@scripts/check_exports.sh build/lib/$(SONAME)
+
+demo: build ## the point in two minutes: a model unsays a word, measured on held-out inputs
+	@PYTHONPATH=bindings/python/src $(PYTHON) examples/python/demo.py
+
+test: build ## every test; ends with the totals of the runners
+	@mkdir -p build/test
+	@$(MAKE) --no-print-directory test-swift 2>&1 | tee build/test/swift.log
+	@$(MAKE) --no-print-directory test-c 2>&1 | tee build/test/c.log
+	@$(MAKE) --no-print-directory test-python 2>&1 | tee build/test/python.log
+	@echo; scripts/totals.sh
+
+test-swift: ## the Swift tests alone
+	swift test -c release -Xswiftc -enable-testing $(SWIFT_FLAGS) --scratch-path $(SCRATCH)-test
+
+test-c: build/test/every_function build/test/story ## the C tests alone, under valgrind
+	@scripts/check_header.sh
+	build/test/every_function
+	@rm -rf build/test/scratch && mkdir -p build/test/scratch
+	valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite \
+	    --error-exitcode=1 build/test/story $(TINY) build/test/scratch
+
+build/test/every_function: Tests/c/every_function.c include/unsay.h build/lib/libunsay.so
+	@mkdir -p $(@D)
+	$(CC) $(C_FLAGS) $< -o $@ $(C_LINK)
+
+build/test/story: $(wildcard Tests/c/story*) include/unsay.h build/lib/libunsay.so
+	@mkdir -p $(@D)
+	$(CC) $(C_FLAGS) $(filter %.c,$^) -o $@ $(C_LINK)
+
+build/lib/libunsay.so:
+	@$(MAKE) --no-print-directory build
+
+test-python: $(VENV)/ready build/lib/libunsay.so ## the Python tests alone
+	$(IN_VENV) -m pytest -q Tests/python
+
+$(VENV)/ready: scripts/requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+bench: build ## tokens a second and seconds a training step on this machine
+	@PYTHONPATH=bindings/python/src $(PYTHON) scripts/bench.py
+
+install: build ## install library, header and unsay.pc under PREFIX (honours DESTDIR)
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
+	install -m 755 build/lib/$(SONAME) $(DESTDIR)$(PREFIX)/lib/libunsay.so.$(VERSION)
+	strip --strip-unneeded $(DESTDIR)$(PREFIX)/lib/libunsay.so.$(VERSION)
+	ln -sf libunsay.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/libunsay.so
+	install -m 644 include/unsay.h $(DESTDIR)$(PREFIX)/include/unsay.h
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' unsay.pc.in \
+	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/unsay.pc
+
+format: $(VENV)/ready ## format Swift, C, C++ and Python
+	swift format format -i -r Package.swift Sources Tests
+	clang-format -i $(C_SOURCES)
+	$(VENV)/bin/ruff format -q --config bindings/python/pyproject.toml bindings examples Tests/python scripts
+
+lint: $(VENV)/ready ## formatters as judges, type checks, header rules, floors
+	swift format lint -s -r Package.swift Sources Tests
+	clang-format --dry-run -Werror $(filter-out include/unsay.h,$(C_SOURCES))
+	$(VENV)/bin/ruff format -q --check --config bindings/python/pyproject.toml bindings examples Tests/python scripts
+	$(VENV)/bin/ruff check -q --config bindings/python/pyproject.toml bindings examples Tests/python scripts
+	cd bindings/python && $(CURDIR)/$(VENV)/bin/mypy
+	scripts/check_header.sh
+	$(PYTHON) scripts/check_floors.py
+
+clean: ## remove what was built
+	rm -rf $(SCRATCH) $(SCRATCH)-test build $(PACKAGED) $(VENV)

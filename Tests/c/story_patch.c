@@ -1,0 +1,169 @@
+/* Losses, sessions, fine-tuning, deltas. */
+#include "story.h"
+#include <math.h>
+
+void story_losses(void) {
+    const float logits[6] = {1, 2, 3, 0, 0, 0}, reference[6] = {1, 2, 3, 0, 1, 0};
+    const int32_t targets[2] = {2, 1};
+    const int8_t marks[2] = {UNSAY_MARK_AVOID, UNSAY_MARK_KEEP};
+    float losses[2] = {-1, -1}, gradient[6];
+    OK(unsay_token_losses(UNSAY_LOSS_FF, UNSAY_LOSS_EXACT, 1, 0, logits, reference, targets,
+        marks, 2, 3, losses, gradient));
+    /* p = q, so KL(q'|p) is the mark's price, -log(1 - q(2)), and p(2) = 0.66524. */
+    HOLD(fabsf(losses[0] - 1.09434f) < 1e-4f);
+    HOLD(losses[1] > 0 && isfinite(gradient[0]) && gradient[2] > 0);
+    OK(unsay_token_losses(UNSAY_LOSS_LIKELIHOOD, UNSAY_LOSS_EXACT, 1, 0, logits, reference,
+        targets, marks, 2, 3, losses, NULL));
+    HOLD(fabsf(losses[0] - 0.40761f) < 1e-4f && fabsf(losses[1] - 1.09861f) < 1e-4f);
+    const int32_t beyond[2] = {3, 1};
+    EXPECT(UNSAY_E_ARGUMENT, unsay_token_losses(UNSAY_LOSS_FF, UNSAY_LOSS_EXACT, 1, 0,
+                                 logits, reference, beyond, marks, 2, 3, losses, NULL));
+}
+
+/* Two examples: "package" must go from the first, the second is kept. */
+static size_t examples(
+    unsay_model *model, unsay_example out[2], int8_t *marks, size_t limit) {
+    const char *phrases[] = {"package"};
+    memset(out, 0, 2 * sizeof *out);
+    out[0].input = unsay_text("summarize: a library");
+    out[0].output = unsay_text("a small package");
+    out[1].input = unsay_text("summarize: files");
+    out[1].output = unsay_text("reading files");
+    size_t count = 0;
+    OK(unsay_mark_phrases(
+        model, &out[0].output, phrases, 1, UNSAY_EXTENT_ALL, marks, limit, &count));
+    out[0].marks = marks;
+    out[0].mark_count = count;
+    return 2;
+}
+
+static unsay_action count_step(void *context, const unsay_step *step) {
+    HOLD(step->struct_size >= sizeof *step && isfinite(step->loss));
+    ++*(int *)context;
+    return UNSAY_CONTINUE;
+}
+
+static unsay_action stop_at_once(void *context, const unsay_step *step) {
+    (void)context;
+    (void)step;
+    return UNSAY_STOP;
+}
+
+static unsay_action count_gradients(void *context, float *gradients, size_t count) {
+    HOLD(gradients != NULL);
+    *(size_t *)context = count;
+    return UNSAY_CONTINUE;
+}
+
+/* A session whose guard allows any drift: this is about calls, not about quality. */
+static unsay_session *begin(unsay_model *model, unsay_session_options *options) {
+    unsay_session_options_init(options, sizeof *options);
+    HOLD(options->loss == UNSAY_LOSS_FF && options->batch_size == 8);
+    options->learning_rate = 1e-3f;
+    options->max_guard_kl = 1000;
+    options->max_guard_flips = 1;
+    unsay_session *session = NULL;
+    OK(unsay_session_create(model, options, &session));
+    return session;
+}
+
+void story_patch(unsay_model *model) {
+    int8_t marks[64];
+    unsay_example pair[2];
+    unsay_session_options options;
+    unsay_session *session = begin(model, &options);
+    unsay_step step = {.struct_size = sizeof step};
+    EXPECT(UNSAY_E_STATE, unsay_session_step(session, &step));
+    size_t count = examples(model, pair, marks, sizeof marks);
+    OK(unsay_session_add(session, pair, count));
+    OK(unsay_session_add_guard(session, &pair[1], 1));
+    pair[0].mark_count -= 1;
+    EXPECT(UNSAY_E_ARGUMENT, unsay_session_add(session, pair, 1));
+
+    OK(unsay_session_step(session, &step));
+    HOLD(step.step == 1 && step.loss > 0 && step.gradient_norm > 0);
+    HOLD(step.avoid_p > 0 && step.avoid_p < 1);
+    OK(unsay_session_step(session, NULL));
+
+    int steps = 0;
+    unsay_ending ending = UNSAY_ENDING_CALLER;
+    unsay_run_options run;
+    unsay_run_options_init(&run, sizeof run);
+    HOLD(run.max_steps == 50 && run.evaluate_every == 5);
+    run.max_steps = 3;
+    run.on_step = count_step;
+    run.context = &steps;
+    OK(unsay_session_run(session, &run, &ending));
+    HOLD(steps >= 1 && steps <= 3 && ending != UNSAY_ENDING_CALLER);
+    run.on_step = stop_at_once;
+    OK(unsay_session_run(session, &run, &ending));
+    HOLD(ending == UNSAY_ENDING_CALLER || ending == UNSAY_ENDING_GOAL);
+
+    unsay_evaluation evaluation = {.struct_size = sizeof evaluation};
+    OK(unsay_session_evaluate(session, &evaluation));
+    HOLD(evaluation.avoid_p_after < evaluation.avoid_p_before);
+    unsay_session_cancel(session);
+    OK(unsay_session_rollback(session));
+    OK(unsay_session_evaluate(session, &evaluation));
+    HOLD(evaluation.avoid_p_after == evaluation.avoid_p_before && evaluation.guard_kl == 0);
+    unsay_session_close(session);
+
+    size_t gradients = 0;
+    unsay_model *twin = NULL;
+    OK(unsay_model_clone(model, &twin));
+    unsay_session_options_init(&options, sizeof options);
+    options.loss = UNSAY_LOSS_LIKELIHOOD;
+    options.on_gradients = count_gradients;
+    options.context = &gradients;
+    OK(unsay_finetune(twin, &pair[1], 1, &options, 2));
+    unsay_model_info info = {.struct_size = sizeof info};
+    OK(unsay_model_get_info(twin, &info));
+    HOLD(gradients >= info.parameter_count);
+    uint8_t before[32], after[32];
+    OK(unsay_model_fingerprint(model, before));
+    OK(unsay_model_fingerprint(twin, after));
+    HOLD(memcmp(before, after, 32) != 0);
+    unsay_model_close(twin);
+}
+
+void story_deltas(unsay_model *model, const char *scratch) {
+    int8_t marks[64];
+    unsay_example pair[2];
+    unsay_session_options options;
+    unsay_session *session = begin(model, &options);
+    OK(unsay_session_add(session, pair, examples(model, pair, marks, sizeof marks)));
+    uint8_t before[32], after[32], now[32];
+    OK(unsay_model_fingerprint(model, before));
+    OK(unsay_session_step(session, NULL));
+    OK(unsay_model_fingerprint(model, now));
+    HOLD(memcmp(before, now, 32) == 0);
+    OK(unsay_session_commit(session));
+    OK(unsay_model_fingerprint(model, after));
+    HOLD(memcmp(before, after, 32) != 0);
+
+    unsay_delta *made = NULL, *read = NULL;
+    OK(unsay_session_delta(session, &made));
+    unsay_session_close(session);
+    char path[4096];
+    snprintf(path, sizeof path, "%s/story.unsay", scratch);
+    OK(unsay_delta_save(made, path));
+    unsay_delta_close(made);
+    EXPECT(UNSAY_E_NOT_FOUND, unsay_delta_open("/nowhere/at/all", &read));
+    OK(unsay_delta_open(path, &read));
+
+    unsay_delta_info info = {.struct_size = sizeof info};
+    OK(unsay_delta_get_info(read, &info));
+    HOLD(memcmp(info.before, before, 32) == 0 && memcmp(info.after, after, 32) == 0);
+    HOLD(info.changed_count > 0 && info.change_norm > 0);
+
+    EXPECT(UNSAY_E_MISMATCH, unsay_delta_apply(read, model));
+    OK(unsay_delta_revert(read, model));
+    OK(unsay_model_fingerprint(model, now));
+    HOLD(memcmp(before, now, 32) == 0);
+    EXPECT(UNSAY_E_MISMATCH, unsay_delta_revert(read, model));
+    OK(unsay_delta_apply(read, model));
+    OK(unsay_model_fingerprint(model, now));
+    HOLD(memcmp(after, now, 32) == 0);
+    OK(unsay_delta_revert(read, model));
+    unsay_delta_close(read);
+}

@@ -1,0 +1,61 @@
+"""Run T5 models inside your process, and make them unsay what you flag.
+
+Open a folder of ONNX files, generate, patch, save:
+
+    import unsay
+
+    model = unsay.open("models/t5-small")
+    print(model.generate("translate English to German: Good day."))
+
+    with model.patch(max_guard_kl=0.05) as patch:
+        patch.add("input", "the unwanted output", avoid=["unwanted"])
+        patch.guard([("another input", "its output, which must stay")])
+        patch.run(max_steps=50, progress=True)
+        patch.commit()
+    model.save("models/t5-small-patched")
+"""
+
+from ._library import build_info, version
+from .delta import Delta
+from .errors import (
+    ArgumentError,
+    BusyError,
+    CancelledError,
+    CapacityError,
+    DivergedError,
+    Error,
+    FormatError,
+    GuardError,
+    InternalError,
+    IOFailure,
+    MismatchError,
+    NotFoundError,
+    OutOfMemoryError,
+    StateError,
+    TextError,
+    UnsupportedError,
+)
+from .losses import token_losses
+from .model import Model, open, open_buffers
+from .patch import Patch
+from .results import (
+    DeltaInfo,
+    Encoding,
+    Evaluation,
+    ModelInfo,
+    Output,
+    Report,
+    Step,
+    TensorInfo,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArgumentError", "BusyError", "CancelledError", "CapacityError", "Delta", "DeltaInfo",
+    "DivergedError", "Encoding", "Error", "Evaluation", "FormatError", "GuardError",
+    "IOFailure", "InternalError", "MismatchError", "Model", "ModelInfo", "NotFoundError",
+    "OutOfMemoryError", "Output", "Patch", "Report", "StateError", "Step", "TensorInfo",
+    "TextError", "UnsupportedError", "build_info", "open", "open_buffers", "token_losses",
+    "version",
+]  # fmt: skip

@@ -1,0 +1,67 @@
+"""Ownership of one object of the C library."""
+
+import threading
+from types import TracebackType
+from typing import Callable, Optional, Type, TypeVar
+
+Self = TypeVar("Self", bound="Handle")
+
+
+class Handle:
+    """Owns a pointer and releases it once, when closed and no longer in use.
+
+    `with handle as pointer:` keeps it from being released for the time of a call,
+    so that one thread may close what another is using.
+    """
+
+    def __init__(self, pointer: Optional[int], release: Callable[[int], None], name: str):
+        self._pointer = pointer
+        self._release = release
+        self._name = name
+        self._users = 0
+        self._closed = False
+        self._lock = threading.Lock()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def __enter__(self) -> int:
+        with self._lock:
+            if self._closed or self._pointer is None:
+                raise ValueError(f"the {self._name} is closed")
+            self._users += 1
+            return self._pointer
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        with self._lock:
+            self._users -= 1
+            pointer = self._taken()
+        self._let_go(pointer)
+
+    def close(self) -> None:
+        """Releases the pointer now or, if a call is using it, when that call returns."""
+        with self._lock:
+            self._closed = True
+            pointer = self._taken()
+        self._let_go(pointer)
+
+    def _taken(self) -> Optional[int]:
+        if not self._closed or self._users > 0:
+            return None
+        pointer, self._pointer = self._pointer, None
+        return pointer
+
+    def _let_go(self, pointer: Optional[int]) -> None:
+        if pointer is not None:
+            self._release(pointer)
+
+    def __del__(self) -> None:
+        pointer, self._pointer = getattr(self, "_pointer", None), None
+        if pointer is not None:
+            self._release(pointer)

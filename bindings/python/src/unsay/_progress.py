@@ -1,0 +1,75 @@
+"""Progress of a run: a bar with tqdm, a line without, or the caller's own function."""
+
+import sys
+from typing import Any, Callable, Optional, Union
+
+from .results import Step
+
+Progress = Union[bool, Callable[[Step], Any], None]
+"""True for a bar on stderr, or a function called after each step: returning exactly
+`False` ends the run."""
+
+
+class Line:
+    """One line on stderr, rewritten on a terminal, printed once elsewhere."""
+
+    def __init__(self, total: int, name: str) -> None:
+        self._total, self._name = total, name
+        self._last: Optional[str] = None
+        self._count = 0
+
+    def show(self, step: Step) -> None:
+        self._count += 1
+        self._last = (
+            f"{self._name} {self._count}/{self._total}  loss {step.loss:.4f}"
+            f"  avoided p {step.avoid_p:.4f}"
+        )
+        if sys.stderr.isatty():
+            print(f"\r{self._last}", end="", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._last is not None:
+            end = "\n" if sys.stderr.isatty() else self._last + "\n"
+            print(end, end="", file=sys.stderr, flush=True)
+
+
+class Bar:
+    """A tqdm bar."""
+
+    def __init__(self, tqdm: Any, total: int, name: str) -> None:
+        self._bar = tqdm(total=total, desc=name, unit="step")
+
+    def show(self, step: Step) -> None:
+        self._bar.set_postfix(loss=f"{step.loss:.4f}", avoided_p=f"{step.avoid_p:.4f}")
+        self._bar.update(1)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+class Reporter:
+    """Shows steps the way `progress` asks; a context manager."""
+
+    def __init__(self, progress: Progress, total: int, name: str) -> None:
+        self._call = progress if callable(progress) else None
+        self._display: Union[Bar, Line, None] = None
+        if progress is True:
+            try:
+                from tqdm.auto import tqdm
+            except ImportError:
+                self._display = Line(total, name)
+            else:
+                self._display = Bar(tqdm, total, name)
+
+    def report(self, step: Step) -> bool:
+        """Shows one step; False if the caller's function asks to stop."""
+        if self._display is not None:
+            self._display.show(step)
+        return self._call is None or self._call(step) is not False
+
+    def __enter__(self) -> "Reporter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._display is not None:
+            self._display.close()

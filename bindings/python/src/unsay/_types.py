@@ -1,0 +1,258 @@
+"""The structs, callbacks and enumerations of unsay.h, for ctypes.
+
+Field names and order are the header's; a test compiles the header and compares every
+size and offset with these.
+"""
+
+import ctypes
+from ctypes import (
+    CFUNCTYPE,
+    POINTER,
+    Structure,
+    c_char_p,
+    c_double,
+    c_float,
+    c_int,
+    c_int8,
+    c_int32,
+    c_size_t,
+    c_uint8,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
+from typing import Dict, Type
+
+CONTINUE, STOP = 0, 1
+
+COMPUTES = {"f32": 0, "bf16": 1, "int8": 2}
+LOSSES = {
+    "likelihood": 0, "ff": 1, "rr": 2, "rf": 3, "fll": 4, "rll": 5, "ul": 6, "nl": 7
+}  # fmt: skip
+EXTENTS = {"all": 0, "first": 1, "last": 2}
+FINISHES = ("end", "length", "stopped", "given")
+ENDINGS = ("steps", "goal", "guard", "caller")
+AVOID, IGNORE, KEEP = -1, 0, 1
+
+GATED, TIED_HEAD = 1, 2
+
+
+class OpenOptions(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("threads", c_int32),
+        ("compute", c_int),
+        ("allow_links", c_int32),
+        ("reserved", c_uint32),
+        ("tokenizer_path", c_char_p),
+    ]
+
+
+class Buffer(Structure):
+    _fields_ = [("name", c_char_p), ("bytes", c_void_p), ("size", c_size_t)]
+
+
+class ModelInfo(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("parameter_count", c_uint64),
+        ("tensor_count", c_uint32),
+        ("flags", c_uint32),
+        ("vocab_size", c_int32),
+        ("d_model", c_int32),
+        ("d_ff", c_int32),
+        ("num_heads", c_int32),
+        ("d_kv", c_int32),
+        ("num_layers", c_int32),
+        ("num_decoder_layers", c_int32),
+        ("relative_attention_num_buckets", c_int32),
+        ("relative_attention_max_distance", c_int32),
+        ("pad_token_id", c_int32),
+        ("eos_token_id", c_int32),
+        ("unk_token_id", c_int32),
+        ("decoder_start_token_id", c_int32),
+        ("reserved", c_int32),
+    ]
+
+
+class TensorInfo(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("name", c_char_p),
+        ("rank", c_int32),
+        ("shape", c_int32 * 4),
+        ("reserved", c_int32),
+    ]
+
+
+class Span(Structure):
+    _fields_ = [("begin", c_size_t), ("end", c_size_t)]
+
+
+class Sequence(Structure):
+    _fields_ = [
+        ("text", c_char_p),
+        ("text_size", c_size_t),
+        ("ids", POINTER(c_int32)),
+        ("id_count", c_size_t),
+    ]
+
+
+class GenerateOptions(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("max_new_tokens", c_int32),
+        ("min_new_tokens", c_int32),
+        ("num_beams", c_int32),
+        ("num_return_sequences", c_int32),
+        ("num_beam_groups", c_int32),
+        ("diversity_penalty", c_float),
+        ("length_penalty", c_float),
+        ("early_stopping", c_int),
+        ("do_sample", c_int32),
+        ("top_k", c_int32),
+        ("top_p", c_float),
+        ("min_p", c_float),
+        ("typical_p", c_float),
+        ("temperature", c_float),
+        ("repetition_penalty", c_float),
+        ("no_repeat_ngram_size", c_int32),
+        ("seed", c_uint64),
+        ("banned_phrases", POINTER(c_char_p)),
+        ("banned_phrase_count", c_size_t),
+        ("prefix_ids", POINTER(c_int32)),
+        ("prefix_id_count", c_size_t),
+        ("on_token", c_void_p),
+        ("on_logits", c_void_p),
+        ("context", c_void_p),
+    ]
+
+
+class Hypothesis(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("text", c_void_p),
+        ("text_size", c_size_t),
+        ("ids", POINTER(c_int32)),
+        ("log_probabilities", POINTER(c_float)),
+        ("id_count", c_size_t),
+        ("score", c_float),
+        ("finish", c_int),
+    ]
+
+
+GradientsFunction = CFUNCTYPE(c_int, c_void_p, POINTER(c_float), c_size_t)
+
+
+class SessionOptions(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("loss", c_int),
+        ("form", c_int),
+        ("optimizer", c_int),
+        ("scope", c_int),
+        ("compute", c_int),
+        ("batch_size", c_int32),
+        ("micro_batch_size", c_int32),
+        ("warmup_steps", c_int32),
+        ("decay_steps", c_int32),
+        ("alpha", c_float),
+        ("retain", c_float),
+        ("learning_rate", c_float),
+        ("weight_decay", c_float),
+        ("z_loss", c_float),
+        ("dropout", c_float),
+        ("gradient_clip", c_float),
+        ("max_avoid_p", c_float),
+        ("max_guard_kl", c_float),
+        ("max_guard_flips", c_float),
+        ("reserved", c_int32),
+        ("seed", c_uint64),
+        ("reference", c_void_p),
+        ("on_gradients", GradientsFunction),
+        ("context", c_void_p),
+    ]
+
+
+class Example(Structure):
+    _fields_ = [
+        ("input", Sequence),
+        ("output", Sequence),
+        ("marks", POINTER(c_int8)),
+        ("mark_count", c_size_t),
+        ("also_avoid", POINTER(c_int32)),
+        ("also_avoid_count", c_size_t),
+        ("weight", c_float),
+        ("reserved", c_uint32 * 3),
+    ]
+
+
+class Step(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("step", c_int32),
+        ("loss", c_float),
+        ("avoid_loss", c_float),
+        ("keep_loss", c_float),
+        ("avoid_p", c_float),
+        ("gradient_norm", c_float),
+        ("seconds", c_float),
+        ("reserved", c_int32),
+    ]
+
+
+StepFunction = CFUNCTYPE(c_int, c_void_p, POINTER(Step))
+
+
+class RunOptions(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("max_steps", c_int32),
+        ("evaluate_every", c_int32),
+        ("on_step", StepFunction),
+        ("context", c_void_p),
+    ]
+
+
+class Evaluation(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("goal_met", c_int32),
+        ("guard_held", c_int32),
+        ("avoid_p_before", c_float),
+        ("avoid_p_after", c_float),
+        ("avoid_p_worst", c_float),
+        ("keep_kl", c_float),
+        ("guard_kl", c_float),
+        ("guard_flips", c_float),
+    ]
+
+
+class DeltaInfo(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("before", c_uint8 * 32),
+        ("after", c_uint8 * 32),
+        ("tensor_count", c_uint32),
+        ("reserved", c_uint32),
+        ("changed_count", c_uint64),
+        ("change_norm", c_double),
+    ]
+
+
+STRUCTS: Dict[str, Type[ctypes.Structure]] = {
+    "unsay_open_options": OpenOptions,
+    "unsay_buffer": Buffer,
+    "unsay_model_info": ModelInfo,
+    "unsay_tensor_info": TensorInfo,
+    "unsay_span": Span,
+    "unsay_sequence": Sequence,
+    "unsay_generate_options": GenerateOptions,
+    "unsay_hypothesis": Hypothesis,
+    "unsay_session_options": SessionOptions,
+    "unsay_example": Example,
+    "unsay_step": Step,
+    "unsay_run_options": RunOptions,
+    "unsay_evaluation": Evaluation,
+    "unsay_delta_info": DeltaInfo,
+}

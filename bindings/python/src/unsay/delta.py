@@ -1,0 +1,73 @@
+"""A patch apart from its model."""
+
+import os
+from ctypes import byref, c_void_p
+from types import TracebackType
+from typing import Optional, Type, Union
+
+from . import _types as t
+from ._handle import Handle
+from ._library import functions, sized
+from ._text import path_bytes
+from .results import DeltaInfo
+
+
+class Delta:
+    """The exact difference between a model and its patched self.
+
+    `model.apply(delta)` and `model.revert(delta)` are exact to the bit. Get one from
+    `patch.delta()` or `Delta.open(path)`.
+    """
+
+    def __init__(self, pointer: Optional[int]) -> None:
+        self._handle = Handle(pointer, functions.delta_close, "delta")
+
+    @classmethod
+    def open(cls, path: Union[str, "os.PathLike[str]"]) -> "Delta":
+        """Reads a delta file."""
+        out = c_void_p()
+        functions.delta_open(path_bytes(path), byref(out))
+        return cls(out.value)
+
+    def save(self, path: Union[str, "os.PathLike[str]"]) -> None:
+        """Writes the delta to a file, whole or not at all."""
+        with self._handle as delta:
+            functions.delta_save(delta, path_bytes(path))
+
+    @property
+    def info(self) -> DeltaInfo:
+        """Which models it leads from and to, and how much it changes."""
+        info = sized(t.DeltaInfo)
+        with self._handle as delta:
+            functions.delta_get_info(delta, byref(info))
+        return DeltaInfo(
+            before=bytes(info.before).hex(),
+            after=bytes(info.after).hex(),
+            tensor_count=info.tensor_count,
+            changed_count=info.changed_count,
+            change_norm=info.change_norm,
+        )
+
+    def close(self) -> None:
+        """Frees its memory; closing twice is fine."""
+        self._handle.close()
+
+    def __enter__(self) -> "Delta":
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self._handle.closed:
+            return "Delta(closed)"
+        info = self.info
+        return (
+            f"Delta({info.before[:8]} -> {info.after[:8]}, {info.changed_count} parameters "
+            f"in {info.tensor_count} tensors)"
+        )

@@ -1,0 +1,342 @@
+"""A T5 model: generate, score, look inside, patch, save."""
+
+import ctypes
+import os
+from ctypes import byref, c_char_p, c_float, c_size_t, c_void_p
+from types import TracebackType
+from typing import (
+    Any,
+    Iterable,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    Type,
+    Union,
+    overload,
+)
+
+from . import _types as t
+from ._base import BaseModel, view
+from ._library import functions, initialised, sized
+from ._progress import Progress, Reporter
+from ._sessions import GradientsHook, choice, fields
+from ._text import Sequences, Tokens, is_one, path_bytes, utf8
+from .delta import Delta
+from .errors import ArgumentError
+from .patch import Patch, split
+from .results import Floats, Output, Step
+
+Path = Union[str, "os.PathLike[str]"]
+
+
+def open(
+    path: Path,
+    *,
+    threads: int = 0,
+    compute: str = "f32",
+    allow_links: bool = False,
+    tokenizer: Optional[Path] = None,
+) -> "Model":
+    """Opens a model folder: encoder and decoder .onnx, config.json, vocabulary.
+
+    `threads` is the number of worker threads, 0 for one per core. `compute` is the
+    arithmetic of generation and scoring. `allow_links` accepts weights that are links
+    into the blobs folder of a model cache. `tokenizer` replaces the vocabulary beside
+    the weights.
+
+    Raises `NotFoundError`, or `FormatError` naming the tensor that is missing or wrong.
+    """
+    out = c_void_p()
+    options = _open_options(threads, compute, allow_links, tokenizer)
+    functions.model_open(path_bytes(path), byref(options), byref(out))
+    return Model(out.value, os.fspath(path))
+
+
+def open_buffers(files: Mapping[str, bytes], *, threads: int = 0, compute: str = "f32") -> "Model":
+    """Opens the files of a model folder from memory: name -> content."""
+    buffers = (t.Buffer * max(1, len(files)))()
+    for buffer, (name, content) in zip(buffers, files.items()):
+        buffer.name, buffer.size = utf8(name, "name"), len(content)
+        buffer.bytes = ctypes.cast(c_char_p(content), c_void_p)
+    out = c_void_p()
+    options = _open_options(threads, compute, False, None)
+    functions.model_open_buffers(buffers, len(files), byref(options), byref(out))
+    return Model(out.value, "memory")
+
+
+def _open_options(threads: int, compute: str, allow_links: bool, tokenizer: Optional[Path]) -> Any:
+    options = initialised(t.OpenOptions, "open")
+    fields(options, {"threads": threads})
+    options.compute = choice(t.COMPUTES, compute, "compute")
+    options.allow_links = int(allow_links)
+    if tokenizer is not None:
+        options.tokenizer_path = path_bytes(tokenizer)
+    return options
+
+
+class Model(BaseModel):
+    """A model in memory, usable from any threads at once; `unsay.open` makes one.
+
+    As a context manager it closes on leaving.
+    """
+
+    def __init__(self, pointer: Optional[int], name: str) -> None:
+        super().__init__(pointer)
+        self._name = name
+
+    # Generate and score
+
+    @overload
+    def generate(  # type: ignore[overload-overlap]
+        self,
+        inputs: Union[str, Sequence[int]],
+        *,
+        max_new_tokens: Optional[int] = ...,
+        min_new_tokens: Optional[int] = ...,
+    ) -> Output: ...
+
+    @overload
+    def generate(
+        self,
+        inputs: Sequence[Tokens],
+        *,
+        max_new_tokens: Optional[int] = ...,
+        min_new_tokens: Optional[int] = ...,
+    ) -> List[Output]: ...
+
+    def generate(
+        self,
+        inputs: Any,
+        *,
+        max_new_tokens: Optional[int] = None,
+        min_new_tokens: Optional[int] = None,
+    ) -> Union[Output, List[Output]]:
+        """Writes an output for one input, or a list of outputs for a list of inputs.
+
+        An input is a text or its token ids. Inputs of any lengths run as one batch, and
+        an output does not depend on what else is in it. `max_new_tokens` counts the end.
+        """
+        if is_one(inputs):
+            return self._generate([inputs], max_new_tokens, min_new_tokens)[0]
+        return self._generate(list(inputs), max_new_tokens, min_new_tokens)
+
+    def _generate(
+        self, inputs: List[Tokens], max_new_tokens: Optional[int], min_new_tokens: Optional[int]
+    ) -> List[Output]:
+        if not inputs:
+            return []
+        options = initialised(t.GenerateOptions, "generate")
+        fields(options, {"max_new_tokens": max_new_tokens, "min_new_tokens": min_new_tokens})
+        sequences = Sequences(inputs)
+        out = c_void_p()
+        with self._handle as model:
+            functions.generate(model, sequences.array, sequences.count, byref(options), byref(out))
+        return _outputs(out.value, sequences.count)
+
+    @overload
+    def score(  # type: ignore[overload-overlap]
+        self, inputs: Union[str, Sequence[int]], outputs: Union[str, Sequence[int], Output]
+    ) -> Output: ...
+
+    @overload
+    def score(self, inputs: Sequence[Tokens], outputs: Sequence[Tokens]) -> List[Output]: ...
+
+    def score(self, inputs: Any, outputs: Any) -> Union[Output, List[Output]]:
+        """Scores an output as the answer to an input, or a list of each.
+
+        `.log_probs` holds the logarithm of each token's probability, `.total` their sum.
+        """
+        single = is_one(inputs)
+        ins = Sequences([inputs] if single else list(inputs))
+        outs = Sequences([outputs] if single else list(outputs), "output")
+        if ins.count != outs.count:
+            raise ArgumentError(f"{ins.count} inputs, but {outs.count} outputs")
+        if ins.count == 0:
+            return []
+        out = c_void_p()
+        with self._handle as model:
+            functions.score(model, ins.array, outs.array, ins.count, byref(out))
+        scored = _outputs(out.value, ins.count)
+        return scored[0] if single else scored
+
+    def logits(self, input: Tokens, output: Tokens) -> Floats:
+        """The next-token logits at every position of `output`: float32 [ids, vocab_size].
+
+        `numpy.asarray` takes it without a copy.
+        """
+        ids = self._ids(output)
+        return self._floats(functions.logits, [input], [ids], len(ids), self._info.vocab_size)
+
+    def encoder_states(self, input: Tokens) -> Floats:
+        """The encoder's output: float32 [ids, d_model]."""
+        ids = self._ids(input)
+        return self._floats(functions.encoder_states, [ids], None, len(ids), self._info.d_model)
+
+    def _floats(
+        self,
+        function: Any,
+        inputs: List[Tokens],
+        outputs: Optional[List[Tokens]],
+        rows: int,
+        width: int,
+    ) -> Floats:
+        sequences = [Sequences(inputs)]
+        if outputs is not None:
+            sequences.append(Sequences(outputs, "output"))
+        values, count = (c_float * (rows * width))(), c_size_t()
+        with self._handle as model:
+            arrays = [sequence.array for sequence in sequences]
+            function(model, *arrays, values, rows * width, byref(count))
+        return view(values, (rows, width))
+
+    # Patch and fine-tune
+
+    def patch(
+        self,
+        *,
+        loss: Optional[str] = None,
+        learning_rate: Optional[float] = None,
+        max_avoid_p: Optional[float] = None,
+        max_guard_kl: Optional[float] = None,
+        max_guard_flips: Optional[float] = None,
+        reference: Optional["Model"] = None,
+        alpha: Optional[float] = None,
+        retain: Optional[float] = None,
+        batch_size: Optional[int] = None,
+        micro_batch_size: Optional[int] = None,
+        warmup_steps: Optional[int] = None,
+        decay_steps: Optional[int] = None,
+        weight_decay: Optional[float] = None,
+        z_loss: Optional[float] = None,
+        gradient_clip: Optional[float] = None,
+        seed: Optional[int] = None,
+        on_gradients: Optional[GradientsHook] = None,
+    ) -> Patch:
+        """Starts a patch: a private copy to train away from what you flag.
+
+        An option left out has the library's default, which unsay.h states. `loss` is
+        "ff", the targeted negative loss, or "likelihood". The goal is met when every
+        avoided token is below `max_avoid_p`; a commit needs the guard pairs' drift
+        within `max_guard_kl` (nats per token) and `max_guard_flips` (share of tokens).
+        `alpha` weighs avoided tokens, `retain` is the share of its probability that an
+        avoided token may keep. `reference` is the model to stay close to, this one if
+        None. `on_gradients` receives all gradients, once a step and before clipping, as
+        one flat float32 memoryview that it may change; valid during the call only.
+        """
+        values = {
+            "loss": loss,
+            "learning_rate": learning_rate,
+            "max_avoid_p": max_avoid_p,
+            "max_guard_kl": max_guard_kl,
+            "max_guard_flips": max_guard_flips,
+            "alpha": alpha,
+            "retain": retain,
+            "batch_size": batch_size,
+            "micro_batch_size": micro_batch_size,
+            "warmup_steps": warmup_steps,
+            "decay_steps": decay_steps,
+            "weight_decay": weight_decay,
+            "z_loss": z_loss,
+            "gradient_clip": gradient_clip,
+            "seed": seed,
+        }
+        return Patch(self, reference, on_gradients, values)
+
+    def finetune(
+        self,
+        pairs: Iterable[Tuple[Tokens, Tokens]],
+        *,
+        steps: int,
+        learning_rate: Optional[float] = None,
+        batch_size: Optional[int] = None,
+        seed: Optional[int] = None,
+        progress: Progress = None,
+    ) -> List[Step]:
+        """Trains on pairs (input, output) by likelihood for `steps` steps, then commits.
+
+        Nothing is committed if it is interrupted or a callback raises; a `progress`
+        function that returns False ends it early, and what was learnt is kept.
+        """
+        inputs, outputs = split(pairs)
+        history: List[Step] = []
+        options = {"learning_rate": learning_rate, "batch_size": batch_size, "seed": seed}
+        with self.patch(loss="likelihood", **options) as patch:  # type: ignore[arg-type]
+            patch._session.add("session_add", inputs, outputs)
+            with Reporter(progress, steps, "finetune") as reporter:
+                for _ in range(steps):
+                    history.append(patch.step())
+                    if not reporter.report(history[-1]):
+                        break
+            patch.commit()
+        return history
+
+    def apply(self, delta: Delta) -> None:
+        """Applies a delta that was made from these very weights; exact to the bit.
+
+        Raises `MismatchError`, and changes nothing, if the weights are others.
+        """
+        with self._handle as model, delta._handle as pointer:
+            functions.delta_apply(pointer, model)
+
+    def revert(self, delta: Delta) -> None:
+        """Takes back a delta that led to these very weights; exact to the bit."""
+        with self._handle as model, delta._handle as pointer:
+            functions.delta_revert(pointer, model)
+
+    # Keep and close
+
+    def save(self, folder: Path) -> None:
+        """Writes the model, as patched so far, in the layout it was opened from."""
+        with self._handle as model:
+            functions.model_save(model, path_bytes(folder))
+
+    def clone(self) -> "Model":
+        """A second model on the same weights; it costs memory once one of them changes."""
+        out = c_void_p()
+        with self._handle as model:
+            functions.model_clone(model, byref(out))
+        return Model(out.value, self._name)
+
+    def close(self) -> None:
+        """Frees the model once no call uses it; closing twice is fine."""
+        self._handle.close()
+
+    def __enter__(self) -> "Model":
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self._handle.closed:
+            return f"Model({self._name!r}, closed)"
+        return f"Model({self._name!r}, {self._info.parameter_count:,} parameters)"
+
+
+def _outputs(pointer: Optional[int], count: int) -> List[Output]:
+    """Copies the best hypothesis of each input out of a result, and frees the result."""
+    try:
+        outputs = []
+        for index in range(count):
+            raw = sized(t.Hypothesis)
+            functions.result_get(pointer, index, 0, byref(raw))
+            text = ctypes.string_at(raw.text, raw.text_size) if raw.text else b""
+            outputs.append(
+                Output(
+                    text=text.decode("utf-8", "replace"),
+                    ids=list(raw.ids[: raw.id_count]),
+                    log_probs=list(raw.log_probabilities[: raw.id_count]),
+                    score=raw.score,
+                    finish=t.FINISHES[raw.finish],
+                )
+            )
+        return outputs
+    finally:
+        functions.result_free(pointer)

@@ -1,0 +1,165 @@
+"""What the library hands back, as plain values."""
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, List, Tuple
+
+if TYPE_CHECKING:
+    Floats = memoryview[float]
+else:
+    Floats = memoryview
+
+
+def _short(text: str, limit: int = 60) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of the model; `str(output)` is its text."""
+
+    text: str
+    ids: List[int]
+    """Token ids, the end included if the model wrote it."""
+    log_probs: List[float]
+    """The natural logarithm of each id's probability."""
+    score: float
+    finish: str
+    """Why it ends: "end" (the model was done), "length", "stopped", "given" (scored)."""
+
+    @property
+    def total(self) -> float:
+        """The logarithm of the probability of the whole output."""
+        return math.fsum(self.log_probs)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return (
+            f"Output({_short(self.text)!r}, {len(self.ids)} ids, "
+            f"score={self.score:.3f}, finish={self.finish!r})"
+        )
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """A text as token ids; `spans` are the characters `(begin, end)` behind each."""
+
+    ids: List[int]
+    spans: List[Tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Sizes and special ids of a model, named as in config.json."""
+
+    parameter_count: int
+    tensor_count: int
+    vocab_size: int
+    d_model: int
+    d_ff: int
+    num_heads: int
+    d_kv: int
+    num_layers: int
+    num_decoder_layers: int
+    relative_attention_num_buckets: int
+    relative_attention_max_distance: int
+    pad_token_id: int
+    eos_token_id: int
+    unk_token_id: int
+    decoder_start_token_id: int
+    is_gated: bool
+    """True for a gated feed-forward layer (T5 v1.1 and its kin)."""
+    ties_head: bool
+    """True if the output head is the embedding table."""
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A weight: its name in the transformers state dict and its shape."""
+
+    name: str
+    shape: Tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one training step did."""
+
+    step: int
+    loss: float
+    """Mean over the marked tokens."""
+    avoid_loss: float
+    keep_loss: float
+    avoid_p: float
+    """Mean probability of the avoided tokens, before the update."""
+    gradient_norm: float
+    """Before clipping."""
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"step {self.step}: loss {self.loss:.4f}, avoided p {self.avoid_p:.4f}, "
+            f"{self.seconds:.2f} s"
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The trained copy measured against the original."""
+
+    goal_met: bool
+    """True if every avoided token is below `max_avoid_p`."""
+    guard_held: bool
+    """True if the drift on guard pairs is within `max_guard_kl` and `max_guard_flips`."""
+    avoid_p_before: float
+    avoid_p_after: float
+    """Mean probability of the avoided tokens."""
+    avoid_p_worst: float
+    """The highest of them."""
+    keep_kl: float
+    """KL(original | trained) of the kept tokens, nats per token."""
+    guard_kl: float
+    guard_flips: float
+    """Share of guard tokens whose most likely token changed, 0...1."""
+
+    def __str__(self) -> str:
+        return (
+            f"avoided p {self.avoid_p_before:.3f} -> {self.avoid_p_after:.4f} "
+            f"(worst {self.avoid_p_worst:.4f}; goal {'met' if self.goal_met else 'not met'}); "
+            f"kept KL {self.keep_kl:.4f}; guard KL {self.guard_kl:.4f}, "
+            f"{self.guard_flips:.1%} flipped ({'held' if self.guard_held else 'broken'})"
+        )
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a run ended."""
+
+    ending: str
+    """By "goal" (met), "steps" (used up), "guard" (about to break), "caller" (stopped)."""
+    evaluation: Evaluation
+    steps: int
+    seconds: float
+    history: List[Step] = field(default_factory=list, repr=False)
+    """Every step of the run."""
+
+    def __str__(self) -> str:
+        return (
+            f"ended by {self.ending} after {self.steps} steps, {self.seconds:.1f} s: "
+            f"{self.evaluation}"
+        )
+
+
+@dataclass(frozen=True)
+class DeltaInfo:
+    """What a delta changes; `before` and `after` are model fingerprints in hexadecimal."""
+
+    before: str
+    after: str
+    tensor_count: int
+    changed_count: int
+    """Parameters that differ."""
+    change_norm: float
+    """L2 norm of the change."""
