@@ -43,14 +43,11 @@ let package = Package(
         .target(
             name: "COnnx", cxxSettings: cxxShim,
             linkerSettings: [.linkedLibrary("onnx_proto"), .linkedLibrary("protobuf")]),
-        .target(
-            name: "CSentencePiece", cxxSettings: cxxShim,
-            linkerSettings: [.linkedLibrary("sentencepiece")]),
         .target(name: "Support", dependencies: ["CUnsay", "CSupport"], swiftSettings: swift),
 
         // 1
         .target(name: "Tensors", dependencies: ["CKernels", "Support", "CUnsay"], swiftSettings: swift),
-        .target(name: "Tokenizers", dependencies: ["CSentencePiece", "Support", "CUnsay"], swiftSettings: swift),
+        .target(name: "Tokenizers", dependencies: ["CSupport", "Support", "CUnsay"], swiftSettings: swift),
 
         // 2
         .target(name: "T5", dependencies: ["Tensors", "Support", "CUnsay"], swiftSettings: swift),
@@ -83,9 +80,8 @@ let package = Package(
         // 7
         .target(name: "UnsayLibrary", dependencies: ["UnsayABI"], exclude: ["exports.map"], linkerSettings: sharedObject),
 
-        // Tests.
-        .testTarget(name: "T5Tests", dependencies: ["T5", "Tensors"], swiftSettings: swift),
-        .testTarget(name: "TrainingTests", dependencies: ["Training", "Tensors", "CUnsay"], swiftSettings: swift),
+        // Tests: one target per target tested.
+        .testTarget(name: "SupportTests", dependencies: ["Support", "CSupport", "CUnsay"], swiftSettings: swift),
         // The kernels' AVX-512 geometry for processors without AVX-512: linked by tests alone.
         .target(
             name: "CKernelsSplit", dependencies: ["CKernels"], path: "Tests/CKernelsSplit",
@@ -93,6 +89,22 @@ let package = Package(
         .testTarget(
             name: "KernelsTests",
             dependencies: ["Tensors", "CKernels", "CKernelsSplit", "Support", "CUnsay"], swiftSettings: swift),
+        .testTarget(
+            name: "TokenizersTests", dependencies: ["Tokenizers", "Support", "CUnsay"],
+            exclude: ["tokens.json"], swiftSettings: swift),
+        .testTarget(name: "T5Tests", dependencies: ["T5", "Tensors"], swiftSettings: swift),
+        .testTarget(
+            name: "ModelsTests", dependencies: ["Models", "T5", "COnnx", "Support", "CUnsay"], swiftSettings: swift),
+        .testTarget(name: "TrainingTests", dependencies: ["Training", "Tensors", "CUnsay"], swiftSettings: swift),
+        .testTarget(
+            name: "DecodingTests", dependencies: ["Decoding", "Models", "T5", "Tensors", "Support", "CUnsay"],
+            swiftSettings: swift),
+        .testTarget(
+            name: "PatchingTests",
+            dependencies: [
+                "Patching", "Decoding", "Training", "Models", "T5", "Tokenizers", "Tensors", "Support", "CUnsay",
+            ],
+            swiftSettings: swift),
     ],
     cLanguageStandard: .c11,
     cxxLanguageStandard: .cxx17)

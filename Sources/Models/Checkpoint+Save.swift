@@ -1,7 +1,7 @@
-internal import COnnx
-internal import CUnsay
-internal import Support
-internal import T5
+import COnnx
+import CUnsay
+import Support
+import T5
 
 /// Writes the source folder's layout with new weights.
 ///

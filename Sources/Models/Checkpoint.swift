@@ -22,6 +22,8 @@ package final class Checkpoint: @unchecked Sendable {
     package let layout: ParameterLayout
     /// nil if there is no vocabulary beside the weights.
     package let vocabulary: Vocabulary?
+    /// Of tokenizer_config.json: what the vocabulary's own file does not tell.
+    package let tokenizerOptions: (extraIDs: Int, legacy: Bool)
     package let hasDecoder: Bool
     /// As generation_config.json states it (`max_new_tokens`, else `max_length`).
     package let maxNewTokens: Int?
@@ -73,7 +75,13 @@ package final class Checkpoint: @unchecked Sendable {
         }
         layout = ParameterLayout(configuration)
         sites = try SiteChecker(layout: layout, hasConfig: config != nil).check(findings)
-        vocabulary = try Self.findVocabulary(in: folder, config)
+        let tokenizer = try json("tokenizer_config.json")
+        vocabulary = try Self.findVocabulary(in: folder, config, tokenizer)
+        // transformers' own defaults for T5.
+        tokenizerOptions = (
+            extraIDs: tokenizer?["extra_ids"]?.int ?? 100,
+            legacy: tokenizer?["legacy"]?.bool ?? true
+        )
         maxNewTokens = (generation?["max_new_tokens"] ?? generation?["max_length"])?.int
         sideFiles = try folder.sideFiles()
         self.folder = folder
@@ -118,17 +126,14 @@ package final class Checkpoint: @unchecked Sendable {
         return config["is_encoder_decoder"]?.bool ?? true
     }
 
-    private static func findVocabulary(in folder: ModelFolder, _ config: JSON?) throws
-        -> Vocabulary?
-    {
+    private static func findVocabulary(
+        in folder: ModelFolder, _ config: JSON?, _ tokenizer: JSON?
+    ) throws -> Vocabulary? {
         if let file = try folder.sideFile("spiece.model") {
             return .sentencePiece(bytes: Array(file.bytes))
         }
         if let file = try folder.sideFile("tokenizer.json") {
             return .tokenizerJSON(bytes: Array(file.bytes))
-        }
-        let tokenizer = try folder.sideFile("tokenizer_config.json").map {
-            try JSON(parsing: $0.bytes, named: "tokenizer_config.json")
         }
         let name = (tokenizer?["tokenizer_class"] ?? config?["tokenizer_class"])?.string
         return name?.hasPrefix("ByT5") == true ? .bytes : nil

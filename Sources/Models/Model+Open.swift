@@ -17,17 +17,26 @@ extension Model {
     private static func tokenizer(
         _ checkpoint: Checkpoint, _ path: String?
     ) throws -> (any Tokenizer)? {
-        let extraIDs = { (pieces: Int) in max(checkpoint.configuration.vocabSize - pieces, 0) }
         if let path {
-            return try SentencePieceTokenizer(
-                model: readFile(path), named: path, extraIDs: extraIDs)
+            let bytes = try Files.read(path, limit: largestVocabulary)
+            return try bytes.withBytes { try sentencePiece($0, path, checkpoint) }
         }
         switch checkpoint.vocabulary {
         case .sentencePiece(let bytes):
-            return try SentencePieceTokenizer(
-                model: bytes, named: "spiece.model", extraIDs: extraIDs)
-        case .bytes: return ByteTokenizer()
+            return try bytes.withUnsafeBytes { try sentencePiece($0, "spiece.model", checkpoint) }
+        case .bytes: return try ByteTokenizer()
         case .tokenizerJSON, nil: return nil
         }
     }
+
+    private static func sentencePiece(
+        _ bytes: UnsafeRawBufferPointer, _ name: String, _ checkpoint: Checkpoint
+    ) throws -> SentencePieceTokenizer {
+        try SentencePieceTokenizer(
+            model: bytes, named: name, extraIDs: checkpoint.tokenizerOptions.extraIDs,
+            legacy: checkpoint.tokenizerOptions.legacy)
+    }
 }
+
+/// 1 GB: the vocabularies of T5 have less than 10 MB.
+private let largestVocabulary = 1 << 30

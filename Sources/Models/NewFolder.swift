@@ -1,7 +1,7 @@
-internal import COnnx
-internal import CUnsay
-internal import Glibc
-internal import Support
+import COnnx
+import CUnsay
+import Glibc
+import Support
 
 /// A folder in the making: filled beside its destination, committed by one rename.
 ///

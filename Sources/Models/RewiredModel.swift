@@ -1,7 +1,7 @@
-internal import COnnx
-internal import CUnsay
-internal import Glibc
-internal import Support
+import COnnx
+import CUnsay
+import Glibc
+import Support
 
 /// A model file written again, with initializers of their own for some inputs of nodes.
 final class RewiredModel {

@@ -1,4 +1,4 @@
-internal import Support
+import Support
 
 /// ByT5's vocabulary: byte `b` is id `b + 3`; 0 is pad, 1 ends a sequence, 2 is unknown; 125
 /// extra ids follow the bytes, `<extra_id_0>` first.

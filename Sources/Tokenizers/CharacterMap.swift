@@ -1,5 +1,5 @@
-internal import CUnsay
-internal import Support
+import CUnsay
+import Support
 
 /// The rules of a SentencePiece model that replace characters, e.g. by NFKC.
 ///

@@ -1,5 +1,5 @@
-internal import CUnsay
-internal import Support
+import CUnsay
+import Support
 
 /// A SentencePiece model's pieces by their spelling.
 struct PieceIndex {

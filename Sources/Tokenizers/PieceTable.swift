@@ -1,5 +1,5 @@
-internal import CUnsay
-internal import Support
+import CUnsay
+import Support
 
 /// The spellings of a vocabulary, one after the other in one block, each with a final NUL.
 final class PieceTable: Sendable {

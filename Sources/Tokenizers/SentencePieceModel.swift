@@ -1,6 +1,6 @@
-internal import CSupport
-internal import CUnsay
-internal import Support
+import CSupport
+import CUnsay
+import Support
 
 /// A SentencePiece model file as read: `ModelProto` of sentencepiece_model.proto, the fields
 /// that encoding and decoding need.

@@ -1,5 +1,5 @@
-internal import CUnsay
-internal import Support
+import CUnsay
+import Support
 
 /// The tokenizer of a `spiece.model`: SentencePiece's unigram model, as T5 and its kin use it.
 ///

@@ -1,4 +1,4 @@
-internal import CSupport
+import CSupport
 
 /// Puts a text together id by id, keeping which bytes each id contributed.
 struct SpellingBuilder {

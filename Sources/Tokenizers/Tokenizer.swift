@@ -1,6 +1,6 @@
-internal import CSupport
-internal import CUnsay
-internal import Support
+import CSupport
+import CUnsay
+import Support
 
 /// One id and the bytes of the text behind it.
 package struct Token: Sendable, Equatable {

@@ -1,5 +1,5 @@
-internal import CUnsay
-internal import Support
+import CUnsay
+import Support
 
 /// Reads the fields of one protobuf message in the order in which they stand.
 struct WireReader {

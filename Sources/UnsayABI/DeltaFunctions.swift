@@ -26,7 +26,7 @@ public func unsay_delta_open(
 ) -> unsay_status {
     boundary {
         let out = try require(out, "out")
-        out.pointee = handle(try Delta.open(path: requireString(path, "path")))
+        out.pointee = handle(try Delta.open(requireString(path, "path")))
     }
 }
 
@@ -34,7 +34,7 @@ public func unsay_delta_open(
 public func unsay_delta_save(
     _ handle: OpaquePointer!, _ path: UnsafePointer<CChar>!
 ) -> unsay_status {
-    boundary { try delta(handle).save(path: requireString(path, "path")) }
+    boundary { try delta(handle).save(requireString(path, "path")) }
 }
 
 @_cdecl("unsay_delta_get_info") @implementation
@@ -46,7 +46,7 @@ public func unsay_delta_get_info(
         var info = unsay_delta_info()
         withUnsafeMutableBytes(of: &info.before) { $0.copyBytes(from: delta.before) }
         withUnsafeMutableBytes(of: &info.after) { $0.copyBytes(from: delta.after) }
-        info.tensor_count = UInt32(clamping: delta.tensorCount)
+        info.tensor_count = UInt32(clamping: delta.tensors.count)
         info.changed_count = delta.changedCount
         info.change_norm = delta.changeNorm
         try fill(require(out, "out"), with: info, named: "unsay_delta_info")

@@ -42,7 +42,7 @@ extension Model {
             throw Failure(UNSAY_E_ARGUMENT, "\(name) is empty: it has neither text nor ids")
         }
         for id in given { try check(id, of: name) }
-        if spans { return try tokenSpans(of: Array(given), tokenizer: requireTokenizer()).tokens }
+        if spans { return try requireTokenizer().spell(Array(given)).tokens }
         return given.map { Token(id: $0, begin: 0, end: 0) }
     }
 
