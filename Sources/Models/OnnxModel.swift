@@ -245,3 +245,6 @@ struct GraphArrays {
     var outputs: [Int32] = []
     var initializers: [Int32: Int] = [:]
 }
+
+/// Which ONNX and protobuf versions the library was built with.
+package func onnxBuildInfo() -> String { String(cString: onnx_build_info()) }

@@ -1,4 +1,5 @@
 import CUnsay
+import Models
 import Support
 import T5
 

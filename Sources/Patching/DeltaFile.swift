@@ -1,4 +1,5 @@
 import CUnsay
+import Models
 import Support
 
 /// Deltas as files; docs/delta-format.md describes them byte by byte.

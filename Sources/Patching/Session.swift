@@ -100,8 +100,8 @@ package final class Session: @unchecked Sendable {
             let part = Batch(
                 Array(batch[first..<min(first + size, batch.count)]),
                 decoderStart: model.configuration.decoderStartTokenID)
-            sums.add(
-                try trainer.accumulate(part, normaliser: normaliser, between: stopIfCancelled))
+            sums += try trainer.accumulate(
+                part, normaliser: normaliser, between: stopIfCancelled)
         }
         let gradients = trainer.gradients.values
         try onGradients?(UnsafeMutableBufferPointer(start: gradients.base, count: gradients.count))

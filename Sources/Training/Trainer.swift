@@ -45,7 +45,17 @@ package final class Trainer {
         package var avoidedProbability = 0.0
         package var avoidedCount = 0
 
-        package var weight: Double { avoidedWeight + keptWeight }
+        package init() {}
+
+        package static func += (sums: inout Sums, more: Sums) {
+            sums.loss += more.loss
+            sums.avoidedTerm += more.avoidedTerm
+            sums.avoidedWeight += more.avoidedWeight
+            sums.keptTerm += more.keptTerm
+            sums.keptWeight += more.keptWeight
+            sums.avoidedProbability += more.avoidedProbability
+            sums.avoidedCount += more.avoidedCount
+        }
     }
 
     /// The weight of the marked tokens that have a loss: what a step divides by.

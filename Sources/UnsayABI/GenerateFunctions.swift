@@ -95,8 +95,8 @@ private func callLogits(
     let count = step.prefixes.first?.count ?? 0
     let flat = step.prefixes.flatMap { $0 }
     return flat.withUnsafeBufferPointer { flat in
-        let prefixes: [UnsafePointer<Int32>?] = step.inputs.indices.map {
-            flat.baseAddress.map { base in base + $0 * count }
+        let prefixes: [UnsafePointer<Int32>?] = step.inputs.indices.map { row in
+            flat.baseAddress.map { $0 + row * count }
         }
         let hypotheses = [Int](repeating: 0, count: step.inputs.count)
         return prefixes.withUnsafeBufferPointer { prefixes in

@@ -34,9 +34,11 @@ func model(_ handle: OpaquePointer?, _ name: String = "model") throws -> Model {
     try object(handle, ModelHandle.self, name).model
 }
 
-private let openDefaults = unsay_open_options(
-    struct_size: MemoryLayout<unsay_open_options>.size, threads: 0, compute: UNSAY_COMPUTE_F32,
-    allow_links: 0, reserved: 0, tokenizer_path: nil)
+private var openDefaults: unsay_open_options {
+    unsay_open_options(
+        struct_size: MemoryLayout<unsay_open_options>.size, threads: 0,
+        compute: UNSAY_COMPUTE_F32, allow_links: 0, reserved: 0, tokenizer_path: nil)
+}
 
 @_cdecl("unsay_open_options_init") @implementation
 public func unsay_open_options_init(
@@ -146,8 +148,8 @@ public func unsay_model_get_info(
         info.parameter_count = UInt64(model.layout.parameterCount)
         info.tensor_count = UInt32(model.layout.parameters.count)
         info.flags =
-            (c.isGated ? UInt32(UNSAY_MODEL_GATED.rawValue) : 0)
-            | (c.tiesHead ? UInt32(UNSAY_MODEL_TIED_HEAD.rawValue) : 0)
+            (c.isGated ? UInt32(UNSAY_MODEL_GATED) : 0)
+            | (c.tiesHead ? UInt32(UNSAY_MODEL_TIED_HEAD) : 0)
         info.vocab_size = Int32(c.vocabSize)
         info.d_model = Int32(c.dModel)
         info.d_ff = Int32(c.dFF)

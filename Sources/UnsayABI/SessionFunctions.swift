@@ -219,9 +219,11 @@ public func unsay_session_step(
     }
 }
 
-private let runDefaults = unsay_run_options(
-    struct_size: MemoryLayout<unsay_run_options>.size, max_steps: 50, evaluate_every: 5,
-    on_step: nil, context: nil)
+private var runDefaults: unsay_run_options {
+    unsay_run_options(
+        struct_size: MemoryLayout<unsay_run_options>.size, max_steps: 50, evaluate_every: 5,
+        on_step: nil, context: nil)
+}
 
 @_cdecl("unsay_run_options_init") @implementation
 public func unsay_run_options_init(

@@ -196,6 +196,9 @@ onnx_status onnx_model_rewire(const void *bytes, size_t count,
     onnx_message *message);
 void onnx_bytes_free(uint8_t *bytes);
 
+/* The ONNX and protobuf versions this was built with. Static. */
+const char *onnx_build_info(void);
+
 #ifdef __cplusplus
 }
 #endif
