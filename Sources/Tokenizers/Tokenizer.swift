@@ -24,6 +24,11 @@ package struct Spelling: Sendable, Equatable {
     package var text: [UInt8]
     /// One for each id, in order; offsets into `text`.
     package var tokens: [Token]
+
+    package init(text: [UInt8], tokens: [Token]) {
+        self.text = text
+        self.tokens = tokens
+    }
 }
 
 /// Text to ids and back. Safe to use from any threads at once.

@@ -17,7 +17,12 @@ private func model(_ name: String, threads: Int = 1) throws -> Model {
 /// `count` inputs of mixed lengths.
 private func inputs(_ count: Int) -> [[Int32]] {
     (0..<count).map { seed in
-        (0..<1 + seed * 7 % 41).map { Int32(3 + (seed * 31 + $0 * $0 * 13 + $0 * 7) % 250) } + [1]
+        let length = 1 + seed * 7 % 41
+        let ids: [Int32] = (0..<length).map { position in
+            let mixed = seed * 31 + position * position * 13 + position * 7
+            return Int32(3 + mixed % 250)
+        }
+        return ids + [1]
     }
 }
 

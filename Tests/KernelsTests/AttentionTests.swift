@@ -114,6 +114,8 @@ extension Kernels {
                     try Sample(seen[s], width, gap: 4) { r, c in sample.v.rows[first + r][c] }
                 )
             }
+            // The pointers do not keep the caches alive.
+            defer { withExtendedLifetime(caches) {} }
             attentionStep(
                 q: q.rows, keys: caches.map { UnsafePointer($0.0.base) },
                 values: caches.map { UnsafePointer($0.1.base) }, counts: seen, kvStride: width + 4,

@@ -1,5 +1,6 @@
 import CUnsay
 import Glibc
+import Models
 import Patching
 import Support
 import T5

