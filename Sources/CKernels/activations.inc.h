@@ -5,9 +5,9 @@
  * (1 + tanh u) / 2 = sigmoid(2u): so three of the four need exp alone.
  */
 
-#define GELU_SCALE 1.59576912f         /* 2 sqrt(2 / pi) */
-#define GELU_CUBIC 0.044715f           /* Hendrycks and Gimpel, 2016 */
-#define HALF_ROOT 0.707106781f         /* 1 / sqrt 2 */
+#define GELU_SCALE 1.59576912f /* 2 sqrt(2 / pi) */
+#define GELU_CUBIC 0.044715f   /* Hendrycks and Gimpel, 2016 */
+#define HALF_ROOT 0.707106781f /* 1 / sqrt 2 */
 #define INVERSE_ROOT_TWO_PI 0.398942280f
 
 INLINE vec normal_distribution(vec x) {
@@ -18,10 +18,14 @@ INLINE vec normal_distribution(vec x) {
 
 INLINE vec activation_value(kernel_activation activation, vec x) {
     switch (activation) {
-    case KERNEL_GELU_NEW: return x * sigmoid((x + x * x * x * GELU_CUBIC) * GELU_SCALE);
-    case KERNEL_GELU: return x * normal_distribution(x);
-    case KERNEL_SILU: return x * sigmoid(x);
-    case KERNEL_RELU: break;
+    case KERNEL_GELU_NEW:
+        return x * sigmoid((x + x * x * x * GELU_CUBIC) * GELU_SCALE);
+    case KERNEL_GELU:
+        return x * normal_distribution(x);
+    case KERNEL_SILU:
+        return x * sigmoid(x);
+    case KERNEL_RELU:
+        break;
     }
     return select(x < 0.0f, splat(0), x);
 }
@@ -41,14 +45,14 @@ INLINE vec activation_slope(kernel_activation activation, vec x) {
         vec s = sigmoid(x);
         return s + x * s * (1.0f - s);
     }
-    case KERNEL_RELU: break;
+    case KERNEL_RELU:
+        break;
     }
     return select(x > 0.0f, splat(1), splat(0));
 }
 
 INLINE void activate_rows(kernel_activation activation, int gated, const float *x,
-                          size_t x_stride, size_t rows, size_t width, float *out,
-                          size_t out_stride) {
+    size_t x_stride, size_t rows, size_t width, float *out, size_t out_stride) {
     for (size_t r = 0; r < rows; r++) {
         const float *from = x + r * x_stride, *gate = from + width;
         float *to = out + r * out_stride;
@@ -59,15 +63,15 @@ INLINE void activate_rows(kernel_activation activation, int gated, const float *
         }
         if (i < width) {
             vec v = activation_value(activation, load_part(from + i, width - i, 0));
-            store_part(to + i, gated ? v * load_part(gate + i, width - i, 0) : v, width - i);
+            store_part(
+                to + i, gated ? v * load_part(gate + i, width - i, 0) : v, width - i);
         }
     }
 }
 
 INLINE void activate_rows_backward(kernel_activation activation, int gated,
-                                   const float *dout, size_t dout_stride, const float *x,
-                                   size_t x_stride, size_t rows, size_t width, float *dx,
-                                   size_t dx_stride) {
+    const float *dout, size_t dout_stride, const float *x, size_t x_stride, size_t rows,
+    size_t width, float *dx, size_t dx_stride) {
     for (size_t r = 0; r < rows; r++) {
         const float *dy = dout + r * dout_stride;
         const float *from = x + r * x_stride, *gate = from + width;
@@ -80,40 +84,58 @@ INLINE void activate_rows_backward(kernel_activation activation, int gated,
             if (gated) {
                 into *= n == LANES ? load(gate + i) : load_part(gate + i, n, 0);
                 vec into_gate = d * activation_value(activation, v);
-                if (n == LANES) store(dgate + i, into_gate);
-                else store_part(dgate + i, into_gate, n);
+                if (n == LANES)
+                    store(dgate + i, into_gate);
+                else
+                    store_part(dgate + i, into_gate, n);
             }
-            if (n == LANES) store(to + i, into);
-            else store_part(to + i, into, n);
+            if (n == LANES)
+                store(to + i, into);
+            else
+                store_part(to + i, into, n);
         }
     }
 }
 
 static void activate(kernel_activation activation, int gated, const float *x,
-                     size_t x_stride, size_t rows, size_t width, float *out,
-                     size_t out_stride) {
-#define FORWARD(kind)                                                                        \
-    activate_rows(kind, gated, x, x_stride, rows, width, out, out_stride)
+    size_t x_stride, size_t rows, size_t width, float *out, size_t out_stride) {
+#define FORWARD(kind) activate_rows(kind, gated, x, x_stride, rows, width, out, out_stride)
     switch (activation) {
-    case KERNEL_GELU_NEW: FORWARD(KERNEL_GELU_NEW); break;
-    case KERNEL_GELU: FORWARD(KERNEL_GELU); break;
-    case KERNEL_SILU: FORWARD(KERNEL_SILU); break;
-    case KERNEL_RELU: FORWARD(KERNEL_RELU); break;
+    case KERNEL_GELU_NEW:
+        FORWARD(KERNEL_GELU_NEW);
+        break;
+    case KERNEL_GELU:
+        FORWARD(KERNEL_GELU);
+        break;
+    case KERNEL_SILU:
+        FORWARD(KERNEL_SILU);
+        break;
+    case KERNEL_RELU:
+        FORWARD(KERNEL_RELU);
+        break;
     }
 #undef FORWARD
 }
 
 static void activate_backward(kernel_activation activation, int gated, const float *dout,
-                              size_t dout_stride, const float *x, size_t x_stride,
-                              size_t rows, size_t width, float *dx, size_t dx_stride) {
-#define BACKWARD(kind)                                                                       \
-    activate_rows_backward(kind, gated, dout, dout_stride, x, x_stride, rows, width, dx,     \
-        dx_stride)
+    size_t dout_stride, const float *x, size_t x_stride, size_t rows, size_t width,
+    float *dx, size_t dx_stride) {
+#define BACKWARD(kind)                                                                     \
+    activate_rows_backward(                                                                \
+        kind, gated, dout, dout_stride, x, x_stride, rows, width, dx, dx_stride)
     switch (activation) {
-    case KERNEL_GELU_NEW: BACKWARD(KERNEL_GELU_NEW); break;
-    case KERNEL_GELU: BACKWARD(KERNEL_GELU); break;
-    case KERNEL_SILU: BACKWARD(KERNEL_SILU); break;
-    case KERNEL_RELU: BACKWARD(KERNEL_RELU); break;
+    case KERNEL_GELU_NEW:
+        BACKWARD(KERNEL_GELU_NEW);
+        break;
+    case KERNEL_GELU:
+        BACKWARD(KERNEL_GELU);
+        break;
+    case KERNEL_SILU:
+        BACKWARD(KERNEL_SILU);
+        break;
+    case KERNEL_RELU:
+        BACKWARD(KERNEL_RELU);
+        break;
     }
 #undef BACKWARD
 }

@@ -3,8 +3,9 @@
  *
  * A query meets the keys block after block and keeps the largest score so far, the sum of
  * exp(score - largest) and the values weighted by it; a new largest score rescales both
- * (Milakov and Gimelshein, 2018). Blocks start at multiples of KEY_BLOCK whatever the query,
- * so a query's result is one chain. Queries take turns at a block while it is in cache.
+ * (Milakov and Gimelshein, 2018). Blocks start at multiples of KEY_BLOCK whatever the
+ * query, so a query's result is one chain. Queries take turns at a block while it is in
+ * cache.
  */
 
 enum {
@@ -15,7 +16,7 @@ enum {
 
 /* out[j] = a . rows[j], j < count. */
 static void dots(const float *a, const float *rows, size_t stride, size_t count,
-                 size_t width, float *out) {
+    size_t width, float *out) {
     for (size_t j = 0; j < count; j += 4) {
         size_t last = count - 1;
         const float *p = rows + j * stride;
@@ -46,19 +47,19 @@ static void dots(const float *a, const float *rows, size_t stride, size_t count,
 
 /* out = out * before + sum_j factors[j] * rows[j]; `count` rows in ascending order. */
 INLINE void weigh_vectors(size_t vectors, const float *factors, const float *rows,
-                          size_t stride, size_t count, float before, float *out) {
+    size_t stride, size_t count, float before, float *out) {
     vec sums[VALUE_VECTORS];
     UNROLLED for (size_t v = 0; v < vectors; v++) sums[v] = load(out + v * LANES) * before;
     for (size_t j = 0; j < count; j++, rows += stride) {
         vec factor = splat(factors[j]);
-        UNROLLED for (size_t v = 0; v < vectors; v++)
-            sums[v] = multiply_add(factor, load(rows + v * LANES), sums[v]);
+        UNROLLED for (size_t v = 0; v < vectors; v++) sums[v] =
+            multiply_add(factor, load(rows + v * LANES), sums[v]);
     }
     UNROLLED for (size_t v = 0; v < vectors; v++) store(out + v * LANES, sums[v]);
 }
 
 static void weigh(const float *factors, const float *rows, size_t stride, size_t count,
-                  size_t width, float before, float *out) {
+    size_t width, float before, float *out) {
     size_t d = 0;
     for (; d + VALUE_VECTORS * LANES <= width; d += VALUE_VECTORS * LANES)
         weigh_vectors(VALUE_VECTORS, factors, rows + d, stride, count, before, out + d);
@@ -80,8 +81,7 @@ INLINE size_t visible_keys(const kernel_attention_shape *shape, size_t i) {
 
 /* The scores of query i with keys [first, first + count). */
 INLINE void score_block(const kernel_attention_shape *shape, size_t i, size_t first,
-                        size_t count, const float *q, const float *k, const float *bias,
-                        float *scores) {
+    size_t count, const float *q, const float *k, const float *bias, float *scores) {
     dots(q + i * shape->q_stride, k + first * shape->k_stride, shape->k_stride, count,
         shape->d_kv, scores);
     if (!bias) return;
@@ -96,7 +96,7 @@ INLINE size_t block_keys(size_t first, size_t visible) {
 }
 
 static void attention(const kernel_attention_shape *shape, const float *q, const float *k,
-                      const float *v, const float *bias, float *out, float *log_sums) {
+    const float *v, const float *bias, float *out, float *log_sums) {
     float scores[KEY_BLOCK], most[QUERY_GROUP], sums[QUERY_GROUP];
 
     for (size_t group = 0; group < shape->queries; group += QUERY_GROUP) {
@@ -116,7 +116,8 @@ static void attention(const kernel_attention_shape *shape, const float *q, const
                 float highest = row_largest(scores, keys);
                 if (highest < most[n]) highest = most[n];
                 float offset = highest == -INFINITY ? 0 : highest;
-                float before = most[n] == highest ? 1 : exponential(splat(most[n] - offset))[0];
+                float before =
+                    most[n] == highest ? 1 : exponential(splat(most[n] - offset))[0];
                 sums[n] = sums[n] * before + exp_row(scores, offset, keys, scores);
                 most[n] = highest;
                 weigh(scores, v + first * shape->v_stride, shape->v_stride, keys,
@@ -137,9 +138,9 @@ static void attention(const kernel_attention_shape *shape, const float *q, const
  *   dv_j += p_j dout        dscore_j = p_j (dout . v_j - e)
  *   dq += sum_j dscore_j k_j        dk_j += dscore_j q        dbias += dscore_j  */
 static void attention_backward(const kernel_attention_shape *shape, const float *q,
-                               const float *k, const float *v, const float *bias,
-                               const float *out, const float *log_sums, const float *dout,
-                               float *dq, float *dk, float *dv, float *dbias) {
+    const float *k, const float *v, const float *bias, const float *out,
+    const float *log_sums, const float *dout, float *dq, float *dk, float *dv,
+    float *dbias) {
     float p[KEY_BLOCK], dscores[KEY_BLOCK];
 
     for (size_t first = 0; first < shape->keys; first += KEY_BLOCK) {
@@ -165,7 +166,8 @@ static void attention_backward(const kernel_attention_shape *shape, const float 
             }
             if (dbias) {
                 ptrdiff_t distance = (ptrdiff_t)first - (ptrdiff_t)(shape->first_query + i);
-                for (size_t j = 0; j < keys; j++) dbias[distance + (ptrdiff_t)j] += dscores[j];
+                for (size_t j = 0; j < keys; j++)
+                    dbias[distance + (ptrdiff_t)j] += dscores[j];
             }
         }
     }

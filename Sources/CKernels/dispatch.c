@@ -56,46 +56,43 @@ int kernel_level_select(kernel_level level) {
 void kernel_table_use(const kernel_table *wanted) { atomic_store(&current, wanted); }
 
 void kernel_product(size_t rows, size_t columns, size_t depth, const float *x,
-                    size_t row_stride, size_t depth_stride, const float *panels,
-                    size_t first_panel, size_t end_panel, float *out, size_t out_stride,
-                    int adds) {
+    size_t row_stride, size_t depth_stride, const float *panels, size_t first_panel,
+    size_t end_panel, float *out, size_t out_stride, int adds) {
     table()->product(rows, columns, depth, x, row_stride, depth_stride, panels, first_panel,
         end_panel, out, out_stride, adds);
 }
 
 void kernel_rms_norm(const float *x, size_t x_stride, const float *weight, float epsilon,
-                     size_t rows, size_t width, float *out, size_t out_stride,
-                     float *inverse_rms) {
+    size_t rows, size_t width, float *out, size_t out_stride, float *inverse_rms) {
     table()->rms_norm(
         x, x_stride, weight, epsilon, rows, width, out, out_stride, inverse_rms);
 }
 
 void kernel_rms_norm_backward(const float *dout, size_t dout_stride, const float *x,
-                              size_t x_stride, const float *weight, const float *inverse_rms,
-                              size_t rows, size_t width, float *dx, size_t dx_stride,
-                              float *dweight) {
+    size_t x_stride, const float *weight, const float *inverse_rms, size_t rows,
+    size_t width, float *dx, size_t dx_stride, float *dweight) {
     table()->rms_norm_backward(dout, dout_stride, x, x_stride, weight, inverse_rms, rows,
         width, dx, dx_stride, dweight);
 }
 
 void kernel_add(const float *x, size_t x_stride, size_t rows, size_t width, float *out,
-                size_t out_stride) {
+    size_t out_stride) {
     table()->add(x, x_stride, rows, width, out, out_stride);
 }
 
 void kernel_scale(const float *x, size_t x_stride, float factor, size_t rows, size_t width,
-                  float *out, size_t out_stride) {
+    float *out, size_t out_stride) {
     table()->scale(x, x_stride, factor, rows, width, out, out_stride);
 }
 
-void kernel_activate(kernel_activation activation, int gated, const float *x, size_t x_stride,
-                     size_t rows, size_t width, float *out, size_t out_stride) {
+void kernel_activate(kernel_activation activation, int gated, const float *x,
+    size_t x_stride, size_t rows, size_t width, float *out, size_t out_stride) {
     table()->activate(activation, gated, x, x_stride, rows, width, out, out_stride);
 }
 
 void kernel_activate_backward(kernel_activation activation, int gated, const float *dout,
-                              size_t dout_stride, const float *x, size_t x_stride,
-                              size_t rows, size_t width, float *dx, size_t dx_stride) {
+    size_t dout_stride, const float *x, size_t x_stride, size_t rows, size_t width,
+    float *dx, size_t dx_stride) {
     table()->activate_backward(
         activation, gated, dout, dout_stride, x, x_stride, rows, width, dx, dx_stride);
 }
@@ -111,20 +108,20 @@ float kernel_exp(const float *x, float offset, size_t count, float *out) {
 size_t kernel_argmax(const float *x, size_t count) { return table()->argmax(x, count); }
 
 void kernel_attention(const kernel_attention_shape *shape, const float *q, const float *k,
-                      const float *v, const float *bias, float *out, float *log_sums) {
+    const float *v, const float *bias, float *out, float *log_sums) {
     table()->attention(shape, q, k, v, bias, out, log_sums);
 }
 
 void kernel_attention_backward(const kernel_attention_shape *shape, const float *q,
-                               const float *k, const float *v, const float *bias,
-                               const float *out, const float *log_sums, const float *dout,
-                               float *dq, float *dk, float *dv, float *dbias) {
+    const float *k, const float *v, const float *bias, const float *out,
+    const float *log_sums, const float *dout, float *dq, float *dk, float *dv,
+    float *dbias) {
     table()->attention_backward(
         shape, q, k, v, bias, out, log_sums, dout, dq, dk, dv, dbias);
 }
 
 void kernel_adamw(const kernel_adamw_settings *settings, const float *gradient,
-                  const float *reference, size_t count, float *weight, float *m, float *v) {
+    const float *reference, size_t count, float *weight, float *m, float *v) {
     table()->adamw(settings, gradient, reference, count, weight, m, v);
 }
 

@@ -8,37 +8,33 @@
 
 typedef struct kernel_table {
     void (*product)(size_t rows, size_t columns, size_t depth, const float *x,
-                    size_t row_stride, size_t depth_stride, const float *panels,
-                    size_t first_panel, size_t end_panel, float *out, size_t out_stride,
-                    int adds);
+        size_t row_stride, size_t depth_stride, const float *panels, size_t first_panel,
+        size_t end_panel, float *out, size_t out_stride, int adds);
     void (*rms_norm)(const float *x, size_t x_stride, const float *weight, float epsilon,
-                     size_t rows, size_t width, float *out, size_t out_stride,
-                     float *inverse_rms);
+        size_t rows, size_t width, float *out, size_t out_stride, float *inverse_rms);
     void (*rms_norm_backward)(const float *dout, size_t dout_stride, const float *x,
-                              size_t x_stride, const float *weight, const float *inverse_rms,
-                              size_t rows, size_t width, float *dx, size_t dx_stride,
-                              float *dweight);
+        size_t x_stride, const float *weight, const float *inverse_rms, size_t rows,
+        size_t width, float *dx, size_t dx_stride, float *dweight);
     void (*add)(const float *x, size_t x_stride, size_t rows, size_t width, float *out,
-                size_t out_stride);
+        size_t out_stride);
     void (*scale)(const float *x, size_t x_stride, float factor, size_t rows, size_t width,
-                  float *out, size_t out_stride);
+        float *out, size_t out_stride);
     void (*activate)(kernel_activation activation, int gated, const float *x,
-                     size_t x_stride, size_t rows, size_t width, float *out,
-                     size_t out_stride);
+        size_t x_stride, size_t rows, size_t width, float *out, size_t out_stride);
     void (*activate_backward)(kernel_activation activation, int gated, const float *dout,
-                              size_t dout_stride, const float *x, size_t x_stride,
-                              size_t rows, size_t width, float *dx, size_t dx_stride);
+        size_t dout_stride, const float *x, size_t x_stride, size_t rows, size_t width,
+        float *dx, size_t dx_stride);
     float (*log_sum_exp)(const float *x, size_t count);
     float (*exp)(const float *x, float offset, size_t count, float *out);
     size_t (*argmax)(const float *x, size_t count);
     void (*attention)(const kernel_attention_shape *shape, const float *q, const float *k,
-                      const float *v, const float *bias, float *out, float *log_sums);
+        const float *v, const float *bias, float *out, float *log_sums);
     void (*attention_backward)(const kernel_attention_shape *shape, const float *q,
-                               const float *k, const float *v, const float *bias,
-                               const float *out, const float *log_sums, const float *dout,
-                               float *dq, float *dk, float *dv, float *dbias);
+        const float *k, const float *v, const float *bias, const float *out,
+        const float *log_sums, const float *dout, float *dq, float *dk, float *dv,
+        float *dbias);
     void (*adamw)(const kernel_adamw_settings *settings, const float *gradient,
-                  const float *reference, size_t count, float *weight, float *m, float *v);
+        const float *reference, size_t count, float *weight, float *m, float *v);
     double (*square_sum)(const float *x, size_t count);
 } kernel_table;
 

@@ -9,8 +9,9 @@
 
 #include "geometry_avx512.h"
 #define TABLE kernel_table_avx512
-#pragma clang attribute push(                                                                \
-    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma"))), apply_to = function)
+#pragma clang attribute push(                                                              \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma"))),                     \
+    apply_to = function)
 #include "bodies.inc.h"
 #pragma clang attribute pop
 #endif

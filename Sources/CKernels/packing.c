@@ -32,7 +32,7 @@ static void transpose(const float *from, size_t from_stride, float *to, size_t t
 
 /* Transposes [rows, columns] to [columns, rows], a cache line of each row at a time. */
 static void transpose_all(const float *from, size_t from_stride, size_t rows,
-                          size_t columns, float *to, size_t to_stride) {
+    size_t columns, float *to, size_t to_stride) {
     enum { LINE = 16 };
     for (size_t line = 0; line < columns; line += LINE) {
         size_t end = columns - line < LINE ? columns : line + LINE;
@@ -55,7 +55,7 @@ static void transpose_all(const float *from, size_t from_stride, size_t rows,
 /* Copies [depth, width] out of rows `stride` apart to panels, whole cache lines of several
  * panels at a time. `first` is the output of column 0. */
 static void copy_columns(const float *from, size_t stride, size_t first, size_t end,
-                         size_t depth, float *panels) {
+    size_t depth, float *panels) {
     enum { DEPTH_STEP = 64 };
     for (size_t start = 0; start < depth; start += DEPTH_STEP) {
         size_t stop = depth - start < DEPTH_STEP ? depth : start + DEPTH_STEP;
@@ -71,14 +71,15 @@ static void copy_columns(const float *from, size_t stride, size_t first, size_t 
                         KERNEL_PANEL * sizeof(float));
             else
                 for (size_t k = start; k < stop; k++)
-                    memcpy(to + k * KERNEL_PANEL, source + k * stride, width * sizeof(float));
+                    memcpy(
+                        to + k * KERNEL_PANEL, source + k * stride, width * sizeof(float));
             n += width;
         }
     }
 }
 
-void kernel_pack(const float *source, size_t output_stride, size_t depth_stride, size_t first,
-                 size_t end, size_t depth, float *panels) {
+void kernel_pack(const float *source, size_t output_stride, size_t depth_stride,
+    size_t first, size_t end, size_t depth, float *panels) {
     if (output_stride == 1) {
         copy_columns(source, depth_stride, first, end, depth, panels);
         return;
@@ -101,14 +102,14 @@ void kernel_pack(const float *source, size_t output_stride, size_t depth_stride,
 }
 
 void kernel_unpack(const float *panels, size_t first, size_t end, size_t depth, float *out,
-                   size_t out_stride) {
+    size_t out_stride) {
     for (size_t n = first; n < end;) {
         size_t inside = n % KERNEL_PANEL;
         size_t room = KERNEL_PANEL - inside;
         size_t width = end - n < room ? end - n : room;
         const float *from = panels + n / KERNEL_PANEL * KERNEL_PANEL * depth + inside;
-        transpose_all(from, KERNEL_PANEL, depth, width, out + (n - first) * out_stride,
-            out_stride);
+        transpose_all(
+            from, KERNEL_PANEL, depth, width, out + (n - first) * out_stride, out_stride);
         n += width;
     }
 }

@@ -3,8 +3,7 @@
  */
 
 static void rms_norm(const float *x, size_t x_stride, const float *weight, float epsilon,
-                     size_t rows, size_t width, float *out, size_t out_stride,
-                     float *inverse_rms) {
+    size_t rows, size_t width, float *out, size_t out_stride, float *inverse_rms) {
     for (size_t r = 0; r < rows; r++) {
         const float *from = x + r * x_stride;
         float *to = out + r * out_stride;
@@ -31,9 +30,8 @@ static void rms_norm(const float *x, size_t x_stride, const float *weight, float
  *   dx      += s g - x s^3 mean(g x)
  *   dweight += dout x s                                                      */
 static void rms_norm_backward(const float *dout, size_t dout_stride, const float *x,
-                              size_t x_stride, const float *weight,
-                              const float *inverse_rms, size_t rows, size_t width,
-                              float *dx, size_t dx_stride, float *dweight) {
+    size_t x_stride, const float *weight, const float *inverse_rms, size_t rows,
+    size_t width, float *dx, size_t dx_stride, float *dweight) {
     for (size_t r = 0; r < rows; r++) {
         const float *dy = dout + r * dout_stride, *from = x + r * x_stride;
         float *to = dx + r * dx_stride;
@@ -68,7 +66,7 @@ INLINE void add_multiple(const float *x, float factor, size_t count, float *out)
 }
 
 static void add(const float *x, size_t x_stride, size_t rows, size_t width, float *out,
-                size_t out_stride) {
+    size_t out_stride) {
     for (size_t r = 0; r < rows; r++) {
         const float *from = x + r * x_stride;
         float *to = out + r * out_stride;
@@ -79,7 +77,7 @@ static void add(const float *x, size_t x_stride, size_t rows, size_t width, floa
 }
 
 static void scale(const float *x, size_t x_stride, float factor, size_t rows, size_t width,
-                  float *out, size_t out_stride) {
+    float *out, size_t out_stride) {
     for (size_t r = 0; r < rows; r++) {
         const float *from = x + r * x_stride;
         float *to = out + r * out_stride;

@@ -7,9 +7,9 @@
  * region's owner waits for every claimed chunk, a thread that holds a claim may read the
  * region's body in peace.
  *
- * Nothing here has to be repaired after fork(): the child's workers do not exist, nobody but
- * the caller claims, and a pool that was in use at the fork stays in use, so that callers of
- * the child run alone.
+ * Nothing here has to be repaired after fork(): the child's workers do not exist, nobody
+ * but the caller claims, and a pool that was in use at the fork stays in use, so that
+ * callers of the child run alone.
  */
 #define _GNU_SOURCE
 #include "thread_pool.h"
@@ -103,7 +103,8 @@ static void work(size_t seat) {
         if (!atomic_compare_exchange_weak(&pool.ticket, &seen, seen + 1)) continue;
         uint32_t chunks = (uint32_t)ticket_chunks(seen);
         pool.body(pool.context, pool.first + ticket_claimed(seen));
-        if (atomic_fetch_add(&pool.done, 1) + 1 == chunks && atomic_load(&pool.owner_asleep))
+        if (atomic_fetch_add(&pool.done, 1) + 1 == chunks &&
+            atomic_load(&pool.owner_asleep))
             futex_wake(&pool.done);
         seen = atomic_load(&pool.ticket);
     }
@@ -141,8 +142,10 @@ static void start_workers(size_t wanted) {
         worker *next = &pool.workers[pool.started];
         pthread_t thread;
         next->seat = pool.started + 1;
-        if (pthread_create(&thread, &attributes, worker_main, next) == 0) pool.started++;
-        else pool.cannot_start = 1;
+        if (pthread_create(&thread, &attributes, worker_main, next) == 0)
+            pool.started++;
+        else
+            pool.cannot_start = 1;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
@@ -151,7 +154,8 @@ static void start_workers(size_t wanted) {
 /* Waits for the chunks that workers have claimed. */
 static void wait_for(uint32_t chunks) {
     int64_t deadline = 0;
-    while (atomic_load(&pool.done) != chunks && spin(&deadline)) {}
+    while (atomic_load(&pool.done) != chunks && spin(&deadline)) {
+    }
     uint32_t done = atomic_load(&pool.done);
     if (done == chunks) return;
     atomic_store(&pool.owner_asleep, 1);
@@ -160,8 +164,8 @@ static void wait_for(uint32_t chunks) {
 }
 
 /* One region; the caller holds in_use. chunks <= CHUNKS_MOST. */
-static void run_region(size_t seats, size_t first, size_t chunks, thread_pool_body body,
-                       void *context) {
+static void run_region(
+    size_t seats, size_t first, size_t chunks, thread_pool_body body, void *context) {
     pool.body = body;
     pool.context = context;
     pool.first = first;
