@@ -36,11 +36,13 @@ public func unsay_mark_spans(
         let model = try model(handle)
         let tokens = try model.tokens(
             require(output, "output").pointee, "output", spans: true)
+        let size = tokens.map(\.end).max() ?? 0
         let ranges = try requireArray(spans, span_count, "spans").enumerated().map { index, span in
-            guard span.begin >= 0, span.begin <= span.end else {
+            guard span.begin >= 0, span.begin <= span.end, span.end <= size else {
                 throw Failure(
                     UNSAY_E_ARGUMENT,
-                    "spans[\(index)] runs from \(span.begin) to \(span.end)")
+                    "spans[\(index)] runs from \(span.begin) to \(span.end); the text has "
+                        + "\(size) bytes")
             }
             return span.begin..<span.end
         }

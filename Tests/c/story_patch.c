@@ -14,7 +14,7 @@ void story_losses(void) {
     HOLD(losses[1] > 0 && isfinite(gradient[0]) && gradient[2] > 0);
     OK(unsay_token_losses(UNSAY_LOSS_LIKELIHOOD, UNSAY_LOSS_EXACT, 1, 0, logits, reference,
         targets, marks, 2, 3, losses, NULL));
-    HOLD(fabsf(losses[0] - 0.40761f) < 1e-4f && fabsf(losses[1] - 1.09861f) < 1e-4f);
+    HOLD(losses[0] == 0 && fabsf(losses[1] - 1.09861f) < 1e-4f);
     const int32_t beyond[2] = {3, 1};
     EXPECT(UNSAY_E_ARGUMENT, unsay_token_losses(UNSAY_LOSS_FF, UNSAY_LOSS_EXACT, 1, 0,
                                  logits, reference, beyond, marks, 2, 3, losses, NULL));
