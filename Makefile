@@ -20,7 +20,7 @@ VENV := .venv
 IN_VENV := PYTHONPATH=bindings/python/src $(VENV)/bin/python
 TINY := Tests/Models/tiny-v10
 C_FLAGS := -std=c11 -O1 -g -Wall -Wextra -Werror -Iinclude
-C_LINK := -Lbuild/lib -lunsay -Wl,-rpath,$(CURDIR)/build/lib -lm
+C_LINK := -Lbuild/lib -lunsay -Wl,-rpath,$(CURDIR)/build/lib -lm -lpthread
 C_SOURCES = $(shell find Sources include Tests/c examples/c -name '*.c' -o -name '*.h' \
     -o -name '*.cpp' -o -name '*.cc' | sort)
 
@@ -101,7 +101,7 @@ install: build ## install library, header and unsay.pc under PREFIX (honours DES
 
 format: $(VENV)/ready ## format Swift, C, C++ and Python
 	swift format format -i -r Package.swift Sources Tests
-	clang-format -i $(C_SOURCES)
+	clang-format -i $(filter-out include/unsay.h,$(C_SOURCES))
 	$(VENV)/bin/ruff format -q --config bindings/python/pyproject.toml bindings examples Tests/python scripts
 
 lint: $(VENV)/ready ## formatters as judges, type checks, header rules, floors

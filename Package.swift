@@ -4,7 +4,10 @@ import PackageDescription
 // The floors of docs/architecture.md, lowest first: a target imports only lower ones.
 
 let release = ["-O3", "-fvisibility=hidden", "-ffp-contract=off", "-fno-math-errno"]
-let kernels: [CSetting] = [.unsafeFlags(release, .when(configuration: .release)), .unsafeFlags(["-O2", "-ffp-contract=off"], .when(configuration: .debug))]
+let kernels: [CSetting] = [
+    .unsafeFlags(release, .when(configuration: .release)),
+    .unsafeFlags(["-O2", "-ffp-contract=off"], .when(configuration: .debug)),
+]
 let shim: [CSetting] = [.unsafeFlags(["-fvisibility=hidden"])]
 let cxxShim: [CXXSetting] = [
     .define("ONNX_ML", to: "1"), .define("ONNX_NAMESPACE", to: "onnx"),
@@ -26,7 +29,7 @@ let sharedObject: [LinkerSetting] = [
 let package = Package(
     name: "Unsay",
     products: [
-        .library(name: "unsay", type: .dynamic, targets: ["UnsayLibrary"]),
+        .library(name: "unsay", type: .dynamic, targets: ["UnsayLibrary"])
     ],
     targets: [
         // The public header. A target of its own, because a systemLibrary would not notice edits.
@@ -38,7 +41,9 @@ let package = Package(
         // 0: C and C++.
         .target(
             name: "CSupport", cSettings: shim,
-            linkerSettings: [.linkedLibrary("cjson"), .linkedLibrary("nettle"), .linkedLibrary("zstd")]),
+            linkerSettings: [
+                .linkedLibrary("cjson"), .linkedLibrary("nettle"), .linkedLibrary("zstd"),
+            ]),
         .target(name: "CKernels", cSettings: kernels),
         .target(
             name: "COnnx", cxxSettings: cxxShim,
@@ -46,63 +51,84 @@ let package = Package(
         .target(name: "Support", dependencies: ["CUnsay", "CSupport"], swiftSettings: swift),
 
         // 1
-        .target(name: "Tensors", dependencies: ["CKernels", "Support", "CUnsay"], swiftSettings: swift),
-        .target(name: "Tokenizers", dependencies: ["CSupport", "Support", "CUnsay"], swiftSettings: swift),
+        .target(
+            name: "Tensors", dependencies: ["CKernels", "Support", "CUnsay"], swiftSettings: swift),
+        .target(
+            name: "Tokenizers", dependencies: ["CSupport", "Support", "CUnsay"],
+            swiftSettings: swift),
 
         // 2
         .target(name: "T5", dependencies: ["Tensors", "Support", "CUnsay"], swiftSettings: swift),
 
         // 3
         .target(
-            name: "Models", dependencies: ["T5", "Tokenizers", "Tensors", "COnnx", "Support", "CUnsay"],
+            name: "Models",
+            dependencies: ["T5", "Tokenizers", "Tensors", "COnnx", "Support", "CUnsay"],
             swiftSettings: swift),
-        .target(name: "Training", dependencies: ["T5", "Tensors", "CKernels", "Support", "CUnsay"], swiftSettings: swift),
+        .target(
+            name: "Training", dependencies: ["T5", "Tensors", "CKernels", "Support", "CUnsay"],
+            swiftSettings: swift),
 
         // 4
         .target(
-            name: "Decoding", dependencies: ["Models", "T5", "Tokenizers", "Tensors", "Support", "CUnsay"],
+            name: "Decoding",
+            dependencies: ["Models", "T5", "Tokenizers", "Tensors", "Support", "CUnsay"],
             swiftSettings: swift),
 
         // 5
         .target(
             name: "Patching",
-            dependencies: ["Decoding", "Training", "Models", "T5", "Tokenizers", "Tensors", "CSupport", "Support", "CUnsay"],
+            dependencies: [
+                "Decoding", "Training", "Models", "T5", "Tokenizers", "Tensors", "CSupport",
+                "Support", "CUnsay",
+            ],
             swiftSettings: swift),
 
         // 6
         .target(
             name: "UnsayABI",
             dependencies: [
-                "Patching", "Decoding", "Training", "Models", "T5", "Tokenizers", "Tensors", "CSupport", "Support", "CUnsay",
+                "Patching", "Decoding", "Training", "Models", "T5", "Tokenizers", "Tensors",
+                "CSupport", "Support", "CUnsay",
             ],
             swiftSettings: swift),
 
         // 7
-        .target(name: "UnsayLibrary", dependencies: ["UnsayABI"], exclude: ["exports.map"], linkerSettings: sharedObject),
+        .target(
+            name: "UnsayLibrary", dependencies: ["UnsayABI"], exclude: ["exports.map"],
+            linkerSettings: sharedObject),
 
         // Tests: one target per target tested.
-        .testTarget(name: "SupportTests", dependencies: ["Support", "CSupport", "CUnsay"], swiftSettings: swift),
+        .testTarget(
+            name: "SupportTests", dependencies: ["Support", "CSupport", "CUnsay"],
+            swiftSettings: swift),
         // The kernels' AVX-512 geometry for processors without AVX-512: linked by tests alone.
         .target(
             name: "CKernelsSplit", dependencies: ["CKernels"], path: "Tests/CKernelsSplit",
             cSettings: [.headerSearchPath("../../Sources/CKernels")] + kernels),
         .testTarget(
             name: "KernelsTests",
-            dependencies: ["Tensors", "CKernels", "CKernelsSplit", "Support", "CUnsay"], swiftSettings: swift),
+            dependencies: ["Tensors", "CKernels", "CKernelsSplit", "Support", "CUnsay"],
+            swiftSettings: swift),
         .testTarget(
             name: "TokenizersTests", dependencies: ["Tokenizers", "Support", "CUnsay"],
             exclude: ["tokens.json"], swiftSettings: swift),
         .testTarget(name: "T5Tests", dependencies: ["T5", "Tensors"], swiftSettings: swift),
         .testTarget(
-            name: "ModelsTests", dependencies: ["Models", "T5", "COnnx", "Support", "CUnsay"], swiftSettings: swift),
-        .testTarget(name: "TrainingTests", dependencies: ["Training", "Tensors", "CUnsay"], swiftSettings: swift),
+            name: "ModelsTests", dependencies: ["Models", "T5", "COnnx", "Support", "CUnsay"],
+            swiftSettings: swift),
         .testTarget(
-            name: "DecodingTests", dependencies: ["Decoding", "Models", "T5", "Tensors", "Support", "CUnsay"],
+            name: "TrainingTests", dependencies: ["Training", "Tensors", "CUnsay"],
+            swiftSettings: swift),
+        .testTarget(
+            name: "DecodingTests",
+            dependencies: ["Decoding", "Models", "T5", "Tensors", "Support", "CUnsay"],
             swiftSettings: swift),
         .testTarget(
             name: "PatchingTests",
             dependencies: [
-                "Patching", "Decoding", "Training", "Models", "T5", "Tokenizers", "Tensors", "Support", "CUnsay",
+                "Patching", "Decoding", "Training", "Models", "T5", "Tokenizers", "Tensors",
+                "Support", "CUnsay",
             ],
             swiftSettings: swift),
     ],

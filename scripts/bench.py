@@ -3,6 +3,7 @@
 
 import argparse
 import json
+import resource
 import time
 from pathlib import Path
 from typing import Callable
@@ -42,11 +43,15 @@ def main() -> None:
         print(f"generate, batch of {size:2} {tokens / seconds:10.0f} tokens/s")
 
     outputs = model.generate(texts, max_new_tokens=32)
-    with model.patch() as patch:
-        for text, output in zip(texts, outputs):
-            patch.add(text, output, marks=[-1] + [1] * (len(output.ids) - 1))
-        patch.step()
-        print(f"training step, 8 examples {1000 * best(patch.step, options.runs):5.0f} ms")
+    for size in (8, 32):
+        with model.patch(batch_size=size) as patch:
+            for text, output in zip(texts, outputs):
+                patch.add(text, output, marks=[-1] + [1] * (len(output.ids) - 1))
+            patch.step()
+            seconds = best(patch.step, options.runs)
+            print(f"training step, {size:2} examples {1000 * seconds:8.0f} ms")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"peak resident memory {peak:12.0f} MB")
 
 
 if __name__ == "__main__":

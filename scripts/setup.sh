@@ -14,7 +14,7 @@ if [ "$(printf '%s\n%s\n' "$needed" "$found" | sort -V | head -1)" != "$needed" 
     exit 1
 fi
 
-packages=(gcc g++ libonnx-dev libprotobuf-dev libsentencepiece-dev libzstd-dev
+packages=(gcc g++ libonnx-dev libprotobuf-dev libzstd-dev
     libcjson-dev nettle-dev pkg-config valgrind clang-format)
 missing=()
 for package in "${packages[@]}"; do

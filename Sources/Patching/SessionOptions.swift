@@ -42,13 +42,18 @@ package struct SessionOptions: Sendable {
         try require(decaySteps >= 0, "decay_steps", decaySteps, "0 (constant) or more")
         try require(alpha >= 0 && alpha.isFinite, "alpha", alpha, "0 or more")
         try require(retain >= 0 && retain <= 1, "retain", retain, "in 0...1")
-        try require(learningRate >= 0 && learningRate.isFinite, "learning_rate", learningRate, "0 or more")
-        try require(weightDecay >= 0 && weightDecay.isFinite, "weight_decay", weightDecay, "0 or more")
+        try require(
+            learningRate >= 0 && learningRate.isFinite, "learning_rate", learningRate, "0 or more")
+        try require(
+            weightDecay >= 0 && weightDecay.isFinite, "weight_decay", weightDecay, "0 or more")
         try require(zLoss >= 0 && zLoss.isFinite, "z_loss", zLoss, "0 or more")
-        try require(gradientClip >= 0 && gradientClip.isFinite, "gradient_clip", gradientClip, "0 (off) or more")
+        try require(
+            gradientClip >= 0 && gradientClip.isFinite, "gradient_clip", gradientClip,
+            "0 (off) or more")
         try require(maxAvoidP >= 0 && maxAvoidP <= 1, "max_avoid_p", maxAvoidP, "in 0...1")
         try require(maxGuardKL >= 0, "max_guard_kl", maxGuardKL, "0 or more")
-        try require(maxGuardFlips >= 0 && maxGuardFlips <= 1, "max_guard_flips", maxGuardFlips, "in 0...1")
+        try require(
+            maxGuardFlips >= 0 && maxGuardFlips <= 1, "max_guard_flips", maxGuardFlips, "in 0...1")
     }
 
     private func require(

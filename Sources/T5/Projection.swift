@@ -30,7 +30,9 @@ package struct Projection: Sendable {
 }
 
 /// out (+)= x Wᵀ. x: [rows, inputs]; out: [rows, outputs].
-package func project(_ x: Rows, _ weights: Projection, into out: Rows, adds: Bool = false, _ pass: Pass)
+package func project(
+    _ x: Rows, _ weights: Projection, into out: Rows, adds: Bool = false, _ pass: Pass
+)
     throws
 {
     switch weights.storage {
@@ -61,7 +63,8 @@ package func projectBackward(
         let mark = pass.arena.mark()
         defer { pass.arena.rewind(to: mark) }
         let dpart = dout.columns(first..<first + part.count)
-        try productBackwardWeight(dpart, x, into: gradient, arena: pass.arena, workers: pass.workers)
+        try productBackwardWeight(
+            dpart, x, into: gradient, arena: pass.arena, workers: pass.workers)
         if let dx {
             try productBackwardInput(
                 dpart, weight: part, into: dx, adds: adds || first > 0, arena: pass.arena,

@@ -26,7 +26,8 @@ package func relativePositionBucket(
     if distance < exact || exact == 0 { return first + min(distance, max(buckets - 1, 0)) }
     // float32, operation by operation as transformers does it, so that no position
     // falls into a neighbouring bucket.
-    let ratio = logf(Float(distance) / Float(exact)) / Float(log(Double(maxDistance) / Double(exact)))
+    let ratio =
+        logf(Float(distance) / Float(exact)) / Float(log(Double(maxDistance) / Double(exact)))
     let scaled = ratio * Float(buckets - exact)
     let far = scaled.isFinite ? Int(min(max(scaled, 0), Float(buckets))) : buckets
     return first + min(exact + far, buckets - 1)

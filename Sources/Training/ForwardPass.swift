@@ -44,7 +44,8 @@ package func batches(of examples: [Example], tokens: Int, decoderStart: Int32) -
 
 /// Runs `network` over the examples and keeps its states at the marked positions.
 package func keepStates(
-    of examples: [Example], _ network: Network, in key: ReferenceWritableKeyPath<Example, FloatBuffer?>,
+    of examples: [Example], _ network: Network,
+    in key: ReferenceWritableKeyPath<Example, FloatBuffer?>,
     _ pass: Pass, between: () throws -> Void
 ) throws {
     let width = pass.configuration.dModel

@@ -34,7 +34,8 @@ package struct LossColumns: Sendable {
         guard form.rawValue <= UNSAY_LOSS_PUBLISHED.rawValue else {
             throw Failure(UNSAY_E_ARGUMENT, "form is \(form.rawValue), not one of unsay_loss_form")
         }
-        guard let row = Self.table.first(where: { $0.loss == loss }), form == UNSAY_LOSS_EXACT else {
+        guard let row = Self.table.first(where: { $0.loss == loss }), form == UNSAY_LOSS_EXACT
+        else {
             throw Failure(
                 UNSAY_E_UNSUPPORTED,
                 "loss \(loss.rawValue) in form \(form.rawValue) is not in this release: use "

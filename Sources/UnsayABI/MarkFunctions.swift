@@ -108,7 +108,8 @@ public func unsay_token_losses(
         }
         let (count, overflow) = tokens.multipliedReportingOverflow(by: vocab_size)
         let all = try requireArray(logits, overflow ? -1 : count, "logits")
-        let q = settings.columns.needsReference
+        let q =
+            settings.columns.needsReference
             ? try requireArray(reference, count, "reference") : nil
         let ids = try requireArray(targets, tokens, "targets")
         let given = try requireArray(marks, tokens, "marks")

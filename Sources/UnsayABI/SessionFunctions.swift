@@ -59,7 +59,8 @@ private func sessionSettings(_ options: unsay_session_options) throws -> Session
     try requireFloat32(options.compute)
     guard options.optimizer.rawValue <= UNSAY_OPTIMIZER_SGD.rawValue else {
         throw Failure(
-            UNSAY_E_ARGUMENT, "optimizer is \(options.optimizer.rawValue), not one of "
+            UNSAY_E_ARGUMENT,
+            "optimizer is \(options.optimizer.rawValue), not one of "
                 + "unsay_optimizer")
     }
     guard options.optimizer == UNSAY_OPTIMIZER_ADAMW else {

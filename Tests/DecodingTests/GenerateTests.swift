@@ -7,7 +7,8 @@ import Tensors
 import Testing
 
 private func model(_ name: String, threads: Int = 1) throws -> Model {
-    let folder = #filePath.split(separator: "/", omittingEmptySubsequences: false)
+    let folder =
+        #filePath.split(separator: "/", omittingEmptySubsequences: false)
         .dropLast(2).joined(separator: "/") + "/Models/" + name
     return try Model(
         Checkpoint.open(folder: folder, allowLinks: false), tokenizerPath: nil,

@@ -30,7 +30,7 @@ struct TokenLossTests {
             q.withUnsafeBufferPointer { rows.loss(target, settings, logits: z, reference: $0) }
         }
         var gradient = [Float](repeating: 0, count: z.count)
-        gradient.withUnsafeMutableBufferPointer { rows.copyGradient(to: $0.baseAddress!) }
+        gradient.withUnsafeMutableBufferPointer { $0.baseAddress.map(rows.copyGradient(to:)) }
         return (result.loss, gradient)
     }
 

@@ -171,6 +171,7 @@ int main(int count, char **arguments) {
     if (model != NULL) {
         story_texts(model);
         story_outputs(model);
+        story_callbacks(model);
         story_patch(model);
         story_deltas(model, arguments[2]);
     }

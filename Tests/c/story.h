@@ -22,6 +22,7 @@ void story_hold(int held, const char *claim, int line);
 void story_models(const char *folder, const char *scratch);
 void story_texts(unsay_model *model);
 void story_outputs(unsay_model *model);
+void story_callbacks(unsay_model *model);
 void story_losses(void);
 void story_patch(unsay_model *model);
 void story_deltas(unsay_model *model, const char *scratch);

@@ -9,6 +9,7 @@ import unsay
 ROOT = Path(__file__).resolve().parents[2]
 GOLDENS = ROOT / "Tests/Goldens"
 MODELS = ROOT / "Tests/Models"
+FIXTURES = MODELS.parent / "Fixtures"
 DEBSUM = ROOT / "models/debsum"
 
 

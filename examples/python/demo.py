@@ -83,7 +83,9 @@ def patch_model(model, parts, before, options):
         for text in parts.trained:
             patch.add(text, before[text], avoid=[options.word])
         patch.guard((text, before[text]) for text in parts.guard)
-        report = patch.run(max_steps=options.max_steps, evaluate_every=4, progress=sys.stderr.isatty())
+        report = patch.run(
+            max_steps=options.max_steps, evaluate_every=4, progress=sys.stderr.isatty()
+        )
         patch.commit()
         return report, patch.delta()
 

@@ -44,20 +44,20 @@ size_t kernel_panels_size(size_t columns, size_t depth);
 /* Packs outputs [first, end) of a matrix; element (output n, depth k) of the source is
  * source[(n - first) * output_stride + k * depth_stride]. Leaves other outputs alone: zero
  * the panels first if columns is no multiple of KERNEL_PANEL. */
-void kernel_pack(const float *source, size_t output_stride, size_t depth_stride, size_t first,
-                 size_t end, size_t depth, float *panels);
+void kernel_pack(const float *source, size_t output_stride, size_t depth_stride,
+    size_t first, size_t end, size_t depth, float *panels);
 
 /* The reverse: writes outputs [first, end), [end - first, depth], to `out`. */
 void kernel_unpack(const float *panels, size_t first, size_t end, size_t depth, float *out,
-                   size_t out_stride);
+    size_t out_stride);
 
 /* out[r, n] = sum_k x[r, k] * panels[n, k], added to out if `adds`; for outputs of panels
- * [first_panel, end_panel) below `columns`. x[r, k] is x[r * row_stride + k * depth_stride];
- * out[r, n] is out[r * out_stride + n] with n counted from the matrix's output 0. */
+ * [first_panel, end_panel) below `columns`. x[r, k] is x[r * row_stride + k *
+ * depth_stride]; out[r, n] is out[r * out_stride + n] with n counted from the matrix's
+ * output 0. */
 void kernel_product(size_t rows, size_t columns, size_t depth, const float *x,
-                    size_t row_stride, size_t depth_stride, const float *panels,
-                    size_t first_panel, size_t end_panel, float *out, size_t out_stride,
-                    int adds);
+    size_t row_stride, size_t depth_stride, const float *panels, size_t first_panel,
+    size_t end_panel, float *out, size_t out_stride, int adds);
 
 /* ---- Rows ---------------------------------------------------------------- */
 
@@ -69,22 +69,20 @@ void kernel_product(size_t rows, size_t columns, size_t depth, const float *x,
  * weight: [width]. inverse_rms: [rows], kept for the backward pass; may be NULL. out may
  * be x. No bias, no mean subtraction. */
 void kernel_rms_norm(const float *x, size_t x_stride, const float *weight, float epsilon,
-                     size_t rows, size_t width, float *out, size_t out_stride,
-                     float *inverse_rms);
+    size_t rows, size_t width, float *out, size_t out_stride, float *inverse_rms);
 
 /* Adds to dx, [rows, width], and dweight, [width]. */
 void kernel_rms_norm_backward(const float *dout, size_t dout_stride, const float *x,
-                              size_t x_stride, const float *weight, const float *inverse_rms,
-                              size_t rows, size_t width, float *dx, size_t dx_stride,
-                              float *dweight);
+    size_t x_stride, const float *weight, const float *inverse_rms, size_t rows,
+    size_t width, float *dx, size_t dx_stride, float *dweight);
 
 /* out += x, [rows, width]. */
 void kernel_add(const float *x, size_t x_stride, size_t rows, size_t width, float *out,
-                size_t out_stride);
+    size_t out_stride);
 
 /* out = x * factor; out may be x. */
 void kernel_scale(const float *x, size_t x_stride, float factor, size_t rows, size_t width,
-                  float *out, size_t out_stride);
+    float *out, size_t out_stride);
 
 typedef enum kernel_activation {
     KERNEL_RELU = 0,
@@ -95,13 +93,13 @@ typedef enum kernel_activation {
 
 /* out[r, i] = act(x[r, i]), or, gated, act(x[r, i]) * x[r, width + i]. x: [rows, width] or
  * [rows, 2 * width]; out: [rows, width]. */
-void kernel_activate(kernel_activation activation, int gated, const float *x, size_t x_stride,
-                     size_t rows, size_t width, float *out, size_t out_stride);
+void kernel_activate(kernel_activation activation, int gated, const float *x,
+    size_t x_stride, size_t rows, size_t width, float *out, size_t out_stride);
 
 /* Overwrites dx, shaped as x. dx may not be dout. */
 void kernel_activate_backward(kernel_activation activation, int gated, const float *dout,
-                              size_t dout_stride, const float *x, size_t x_stride,
-                              size_t rows, size_t width, float *dx, size_t dx_stride);
+    size_t dout_stride, const float *x, size_t x_stride, size_t rows, size_t width,
+    float *dx, size_t dx_stride);
 
 /* log sum_i exp(x[i]), with the largest x taken out first. -inf for a row of -inf. */
 float kernel_log_sum_exp(const float *x, size_t count);
@@ -120,12 +118,12 @@ size_t kernel_argmax(const float *x, size_t count);
  *   score[i, j] = q[i] . k[j] + bias[j - (first_query + i)]
  *   out[i] = sum_j softmax_j(score[i, j]) v[j]
  *
- * T5 does not divide by sqrt(d_kv). q, out: [queries, d_kv]; k, v: [keys, d_kv]. bias points
- * at the entry for distance 0 and may be NULL; it is read from -(first_query + queries - 1)
- * to keys - 1 - first_query. causal: keys after the query's own position are left out.
- * log_sums: [queries], log-sum-exp of the scores, for the backward pass; may be NULL. Works
- * in blocks of keys: no array of scores is kept, and a query's result does not depend on how
- * many queries are asked for at once. */
+ * T5 does not divide by sqrt(d_kv). q, out: [queries, d_kv]; k, v: [keys, d_kv]. bias
+ * points at the entry for distance 0 and may be NULL; it is read from -(first_query +
+ * queries - 1) to keys - 1 - first_query. causal: keys after the query's own position are
+ * left out. log_sums: [queries], log-sum-exp of the scores, for the backward pass; may be
+ * NULL. Works in blocks of keys: no array of scores is kept, and a query's result does not
+ * depend on how many queries are asked for at once. */
 typedef struct kernel_attention_shape {
     size_t queries, keys, d_kv, first_query;
     size_t q_stride, k_stride, v_stride, out_stride;
@@ -133,14 +131,14 @@ typedef struct kernel_attention_shape {
 } kernel_attention_shape;
 
 void kernel_attention(const kernel_attention_shape *shape, const float *q, const float *k,
-                      const float *v, const float *bias, float *out, float *log_sums);
+    const float *v, const float *bias, float *out, float *log_sums);
 
-/* Its backward pass; dq, dk, dv have the strides of q, k, v; dout has out's. Adds to dq, dk,
- * dv and to dbias, indexed as bias (NULL if bias is). */
+/* Its backward pass; dq, dk, dv have the strides of q, k, v; dout has out's. Adds to dq,
+ * dk, dv and to dbias, indexed as bias (NULL if bias is). */
 void kernel_attention_backward(const kernel_attention_shape *shape, const float *q,
-                               const float *k, const float *v, const float *bias,
-                               const float *out, const float *log_sums, const float *dout,
-                               float *dq, float *dk, float *dv, float *dbias);
+    const float *k, const float *v, const float *bias, const float *out,
+    const float *log_sums, const float *dout, float *dq, float *dk, float *dv,
+    float *dbias);
 
 /* ---- Optimizers ---------------------------------------------------------- */
 
@@ -156,7 +154,7 @@ typedef struct kernel_adamw_settings {
 } kernel_adamw_settings;
 
 void kernel_adamw(const kernel_adamw_settings *settings, const float *gradient,
-                  const float *reference, size_t count, float *weight, float *m, float *v);
+    const float *reference, size_t count, float *weight, float *m, float *v);
 
 /* sum_i x[i]^2 in double. */
 double kernel_square_sum(const float *x, size_t count);

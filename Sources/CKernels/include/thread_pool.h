@@ -14,9 +14,10 @@
 
 typedef void (*thread_pool_body)(void *context, size_t chunk);
 
-/* Runs body(context, i) for every i in [0, chunks) on at most `threads` threads, the caller's
- * included, and returns when all are done. Workers are started when first needed; if none can
- * be, the caller does everything. chunks < 2^20; more are run in several regions. */
+/* Runs body(context, i) for every i in [0, chunks) on at most `threads` threads, the
+ * caller's included, and returns when all are done. Workers are started when first needed;
+ * if none can be, the caller does everything. chunks < 2^20; more are run in several
+ * regions. */
 void thread_pool_run(size_t threads, size_t chunks, thread_pool_body body, void *context);
 
 /* The processors this process may run on. At least 1. */
