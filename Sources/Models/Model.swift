@@ -15,7 +15,6 @@ package final class Model: Sendable {
     package let tokenizer: (any Tokenizer)?
     package let workers: Workers
     private let current: Mutex<WeightsSnapshot>
-    private let lastFingerprint = Mutex<(snapshot: WeightsSnapshot, value: [UInt8])?>(nil)
 
     package var configuration: T5Configuration { checkpoint.configuration }
     package var layout: ParameterLayout { checkpoint.layout }
@@ -62,16 +61,15 @@ package final class Model: Sendable {
         try saveCheckpoint(checkpoint, to: folder, values: { snapshot.read($0, into: $1) })
     }
 
-    /// The fingerprint of the weights as they are now; remembered until they change.
+    /// The fingerprint of the weights as they are now; remembered with them.
     package func fingerprint() throws -> [UInt8] {
         try fingerprint(of: snapshot)
     }
 
     package func fingerprint(of snapshot: WeightsSnapshot) throws -> [UInt8] {
-        let known = lastFingerprint.withLock { $0?.snapshot === snapshot ? $0?.value : nil }
-        if let known { return known }
-        let value = try Models.fingerprint(layout: layout, read: { snapshot.read($0, into: $1) })
-        lastFingerprint.withLock { $0 = (snapshot, value) }
+        if let known = snapshot.fingerprint.withLock({ $0 }) { return known }
+        let value = try Models.fingerprint(layout: layout) { snapshot.read($0, into: $1) }
+        snapshot.fingerprint.withLock { $0 = value }
         return value
     }
 

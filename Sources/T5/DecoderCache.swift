@@ -19,7 +19,9 @@ package final class DecoderCache {
     /// Positions written so far, of each sequence.
     package private(set) var lengths: [Int]
     private let longest: Int
-    private var buckets: RelativeBuckets
+    /// Of each block, as far as `capacity` reaches.
+    private var biases: [DistanceBias] = []
+    private let biasArena = Arena()
     private var inner: Int { snapshot.configuration.innerDim }
 
     /// - Parameters:
@@ -36,7 +38,6 @@ package final class DecoderCache {
         self.longest = longest
         sources = encoder.sources
         lengths = [Int](repeating: 0, count: encoder.sources.count)
-        buckets = RelativeBuckets(snapshot.configuration, bidirectional: false, longest: longest)
         let pass = Pass(snapshot.configuration, arena: arena, workers: workers)
         crossKeyValues = try decoder.blocks.map { block in
             let buffer = try FloatBuffer(count: encoder.states.count * 2 * inner)
@@ -59,7 +60,6 @@ package final class DecoderCache {
         let configuration = snapshot.configuration
         let pass = Pass(configuration, arena: arena, workers: workers)
         try reserve((slots.map { lengths[$0] }.max() ?? 0) + 1)
-        let biases = try decoder.biases(buckets, arena)
         let x = try arena.rows(ids.count, configuration.dModel)
         embed(ids, snapshot.network.embedding, into: x, pass)
         for index in decoder.blocks.indices {
@@ -142,6 +142,10 @@ package final class DecoderCache {
             }
             return larger
         }
+        biasArena.reset()
+        biases = try decoder.biases(
+            RelativeBuckets(snapshot.configuration, bidirectional: false, longest: grown),
+            biasArena)
         capacity = grown
     }
 }

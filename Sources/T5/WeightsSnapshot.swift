@@ -1,5 +1,6 @@
 import CUnsay
 import Support
+import Synchronization
 import Tensors
 
 /// All weights of a model, packed for products and never changed again.
@@ -10,6 +11,8 @@ package final class WeightsSnapshot: Sendable {
     package let configuration: T5Configuration
     package let layout: ParameterLayout
     package let network: Network
+    /// The SHA-256 of the weights, once somebody has asked for it.
+    package let fingerprint = Mutex<[UInt8]?>(nil)
     /// Where each parameter lies, in the order of `layout`.
     private let places: [Place]
 

@@ -6,7 +6,7 @@ from ctypes import byref, c_float, c_int32, c_size_t, c_uint8
 from typing import Any, List, Optional, Sequence, Tuple
 
 from . import _types as t
-from ._handle import Handle
+from ._handle import Handle, Owner
 from ._library import functions, sized
 from ._text import Tokens, int32s, to_characters, utf8
 from .errors import ArgumentError, CapacityError
@@ -18,7 +18,7 @@ def view(values: Any, shape: Tuple[int, ...]) -> Floats:
     return memoryview(values).cast("B").cast("f", shape)
 
 
-class BaseModel:
+class BaseModel(Owner):
     """The part of `Model` that reads."""
 
     def __init__(self, pointer: Optional[int]) -> None:

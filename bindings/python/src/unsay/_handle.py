@@ -4,7 +4,7 @@ import threading
 from types import TracebackType
 from typing import Callable, Optional, Type, TypeVar
 
-Self = TypeVar("Self", bound="Handle")
+Self = TypeVar("Self", bound="Owner")
 
 
 class Handle:
@@ -65,3 +65,24 @@ class Handle:
         pointer, self._pointer = getattr(self, "_pointer", None), None
         if pointer is not None:
             self._release(pointer)
+
+
+class Owner:
+    """What holds a handle: closes it by hand, or at the end of a with-block."""
+
+    _handle: Handle
+
+    def close(self) -> None:
+        """Frees its memory once no call uses it; closing twice is fine."""
+        self._handle.close()
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.close()

@@ -2,17 +2,16 @@
 
 import os
 from ctypes import byref, c_void_p
-from types import TracebackType
-from typing import Optional, Type, Union
+from typing import Optional, Union
 
 from . import _types as t
-from ._handle import Handle
+from ._handle import Handle, Owner
 from ._library import functions, sized
 from ._text import path_bytes
 from .results import DeltaInfo
 
 
-class Delta:
+class Delta(Owner):
     """The exact difference between a model and its patched self.
 
     `model.apply(delta)` and `model.revert(delta)` are exact to the bit. Get one from
@@ -47,21 +46,6 @@ class Delta:
             changed_count=info.changed_count,
             change_norm=info.change_norm,
         )
-
-    def close(self) -> None:
-        """Frees its memory; closing twice is fine."""
-        self._handle.close()
-
-    def __enter__(self) -> "Delta":
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         if self._handle.closed:

@@ -3,7 +3,6 @@
 import ctypes
 import os
 from ctypes import byref, c_char_p, c_float, c_size_t, c_void_p
-from types import TracebackType
 from typing import (
     Any,
     Iterable,
@@ -12,7 +11,6 @@ from typing import (
     Optional,
     Sequence,
     Tuple,
-    Type,
     Union,
     overload,
 )
@@ -298,21 +296,6 @@ class Model(BaseModel):
         with self._handle as model:
             functions.model_clone(model, byref(out))
         return Model(out.value, self._name)
-
-    def close(self) -> None:
-        """Frees the model once no call uses it; closing twice is fine."""
-        self._handle.close()
-
-    def __enter__(self) -> "Model":
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         if self._handle.closed:

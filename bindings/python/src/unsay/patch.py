@@ -1,10 +1,10 @@
 """A patch: a private trained copy of a model that becomes the model's on commit."""
 
 from ctypes import byref, c_void_p
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional, Sequence, Tuple, Type
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional, Sequence, Tuple
 
 from . import _types as t
+from ._handle import Owner
 from ._library import functions
 from ._marks import Avoid, marks_for
 from ._progress import Progress
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .model import Model
 
 
-class Patch:
+class Patch(Owner):
     """Trains a model away from what you flag, then commits or rolls back.
 
     `model.patch()` makes one. As a context manager it closes on leaving, and whatever
@@ -46,6 +46,7 @@ class Patch:
             else:
                 with reference._handle as q:
                     self._session = Session(pointer, q, on_gradients, values)
+        self._handle = self._session.handle
 
     def add(
         self,
@@ -136,21 +137,6 @@ class Patch:
     def cancel(self) -> None:
         """Stops the running `step` or `run` soon; for use from another thread."""
         self._session.cancel()
-
-    def close(self) -> None:
-        """Drops the trained copy and whatever was not committed; twice is fine."""
-        self._session.handle.close()
-
-    def __enter__(self) -> "Patch":
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"Patch({'closed' if self._session.handle.closed else self._model!r})"
