@@ -3,7 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/../build/test"
 
-last() { grep -E "$2" "$1" | tail -1 || true; }
-printf 'swift   %s\n' "$(last swift.log 'Test run with')"
-printf 'c       %s\n' "$(last c.log '^story: ')"
-printf 'python  %s\n' "$(last python.log '(passed|failed|error).* in ')"
+grep -E 'Test run with' swift.log | tail -1
+grep -E '^story: ' c.log | tail -1
+grep -E '(passed|failed|error).* in ' python.log | tail -1
