@@ -2,6 +2,7 @@ import COnnx
 import CUnsay
 import Support
 import T5
+import Tensors
 
 /// Writes the source folder's layout with new weights.
 ///
@@ -66,8 +67,8 @@ private struct CheckpointWriter {
         let shared = try splitTensors(values)
         var splits: [Split] = []
         for (index, parameter) in checkpoint.layout.parameters.enumerated() {
-            let before = try FloatBuffer(count: parameter.count, for: parameter.name)
-            let after = try FloatBuffer(count: parameter.count, for: parameter.name)
+            let before = try FloatBuffer(count: parameter.count)
+            let after = try FloatBuffer(count: parameter.count)
             try checkpoint.read(index, into: before.values)
             try values(index, after.values)
             guard !before.isEqual(to: after) else { continue }
@@ -82,12 +83,16 @@ private struct CheckpointWriter {
                     splits.append(try split(constant, parameter, after))
                     continue
                 }
-                try new.edit(
-                    prefix + place.file, at: place.offset, count: constant.tensor.bytes.count
-                ) {
-                    try constant.write(
-                        UnsafeBufferPointer(after.values),
-                        changedFrom: UnsafeBufferPointer(before.values), into: $0)
+                do {
+                    try new.edit(
+                        prefix + place.file, at: place.offset, count: constant.tensor.bytes.count
+                    ) {
+                        try constant.write(
+                            UnsafeBufferPointer(after.values),
+                            changedFrom: UnsafeBufferPointer(before.values), into: $0)
+                    }
+                } catch let failure as Failure {
+                    throw Failure(failure.status, "\(parameter.name): \(failure.sentence)")
                 }
             }
         }
@@ -126,11 +131,11 @@ private struct CheckpointWriter {
         var split = Set<StoredTensor.Place>()
         for (spot, parameters) in users where parameters.count > 1 {
             let count = checkpoint.layout.parameters[parameters[0]].count
-            let first = try FloatBuffer(count: count, for: "a shared tensor")
+            let first = try FloatBuffer(count: count)
             try values(parameters[0], first.values)
             for index in parameters.dropFirst() {
                 let parameter = checkpoint.layout.parameters[index]
-                let other = try FloatBuffer(count: parameter.count, for: parameter.name)
+                let other = try FloatBuffer(count: parameter.count)
                 try values(index, other.values)
                 if !first.isEqual(to: other) { split.insert(spot.place) }
             }

@@ -1,6 +1,7 @@
 import CUnsay
 import Glibc
 import Support
+import Tensors
 
 /// Decides whether the output head is the embedding table.
 struct HeadReader {
@@ -48,42 +49,5 @@ struct HeadReader {
         }
         // A quarter of the largest: coarser than 4-bit rounding, far finer than chance.
         return difference <= 0.25 * largest
-    }
-}
-
-/// Floats on the heap whose allocation may fail, rather than end the process.
-final class FloatBuffer {
-    let values: UnsafeMutableBufferPointer<Float>
-
-    init(count: Int, for name: String) throws {
-        let (bytes, overflow) = count.multipliedReportingOverflow(by: 4)
-        guard !overflow, let memory = malloc(max(bytes, 1)) else {
-            throw Failure(UNSAY_E_MEMORY, "\(name): no memory for \(count) floats")
-        }
-        values = UnsafeMutableBufferPointer(
-            start: memory.bindMemory(to: Float.self, capacity: count), count: count)
-    }
-
-    /// The constant's values in float32.
-    convenience init(_ constant: Constant) throws {
-        try self.init(count: constant.view.count, for: constant.name)
-        try constant.read(into: values)
-    }
-
-    deinit { free(values.baseAddress) }
-
-    func isEqual(to other: FloatBuffer) -> Bool {
-        guard let mine = values.baseAddress, let theirs = other.values.baseAddress else {
-            return false
-        }
-        return values.count == other.values.count && memcmp(mine, theirs, values.count * 4) == 0
-    }
-}
-
-extension Constant {
-    /// True if both read the same bytes in the same way.
-    func isSamePlace(as other: Constant) -> Bool {
-        tensor.bytes.baseAddress == other.tensor.bytes.baseAddress && view == other.view
-            && scale == other.scale && quantization == nil && other.quantization == nil
     }
 }

@@ -1,6 +1,7 @@
 import CUnsay
 import Support
 import T5
+import Tensors
 
 /// Holds what was found against the layout: every parameter there, of its shape, finite, and
 /// the same in every copy.

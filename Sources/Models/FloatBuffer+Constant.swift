@@ -1,0 +1,27 @@
+import Glibc
+import Tensors
+
+extension FloatBuffer {
+    /// The constant's values in float32.
+    convenience init(_ constant: Constant) throws {
+        try self.init(count: constant.view.count)
+        try constant.read(into: values)
+    }
+
+    var values: UnsafeMutableBufferPointer<Float> {
+        UnsafeMutableBufferPointer(start: base, count: count)
+    }
+
+    /// Whether every bit is the same.
+    func isEqual(to other: FloatBuffer) -> Bool {
+        count == other.count && memcmp(base, other.base, count * MemoryLayout<Float>.size) == 0
+    }
+}
+
+extension Constant {
+    /// True if both read the same bytes in the same way.
+    func isSamePlace(as other: Constant) -> Bool {
+        tensor.bytes.baseAddress == other.tensor.bytes.baseAddress && view == other.view
+            && scale == other.scale && quantization == nil && other.quantization == nil
+    }
+}
