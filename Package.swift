@@ -22,6 +22,8 @@ let sharedObject: [LinkerSetting] = [
         "-static-stdlib", "-use-ld=lld",
         "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/UnsayLibrary/exports.map",
         "-Xlinker", "-soname=libunsay.so.1", "-Xlinker", "-z", "-Xlinker", "defs",
+        // The pool's workers live as long as the process: never unmap their code.
+        "-Xlinker", "-z", "-Xlinker", "nodelete",
         "-Xlinker", "--build-id", "-Xlinker", "--gc-sections",
     ])
 ]
