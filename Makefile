@@ -13,7 +13,9 @@ VERSION := $(shell sed -n 's/^\#define UNSAY_VERSION_\(MAJOR\|MINOR\|PATCH\) *//
 ABI := $(shell sed -n 's/^\#define UNSAY_ABI_VERSION *\([0-9]*\).*/\1/p' include/unsay.h)
 SONAME := libunsay.so.$(ABI)
 
-SWIFT_FLAGS := --explicit-target-dependency-import-check error
+# Without manifest caching: SwiftPM 6.3 cannot read its cached build description back
+# ("unknown build description").
+SWIFT_FLAGS := --explicit-target-dependency-import-check error --disable-build-manifest-caching
 BUILT := $(SCRATCH)/release/libunsay.so
 PACKAGED := bindings/python/src/unsay/libunsay.so
 VENV := .venv
@@ -33,7 +35,6 @@ setup: ## check the toolchain and the libraries; as root, install what is missin
 	@scripts/setup.sh
 
 build: setup ## build libunsay.so into build/lib and beside the Python package
-	@rm -f $(SCRATCH)/*/release/description.json
 	swift build -c release --product unsay --scratch-path $(SCRATCH) $(SWIFT_FLAGS)
 	@mkdir -p build/lib
 	@# Without debug information, which valgrind 3.19 cannot read from this compiler.
@@ -54,8 +55,6 @@ test: build ## every test; ends with the totals of the runners
 
 test-swift: ## the Swift tests alone
 	# One test at a time: some choose the processor level, which is the process's.
-	# SwiftPM 6.3 cannot read its cached build description back ("unknown build description").
-	@rm -f build/swift-test/*/release/description.json
 	swift test -c release -Xswiftc -enable-testing $(SWIFT_FLAGS) --scratch-path build/swift-test \
 	    --no-parallel
 
