@@ -109,7 +109,7 @@ def print_table(parts, before, after, has_word, report) -> None:
     )
     say(f"{f'other outputs unchanged, {len(parts.others)} not':50}{unchanged(parts.others):18.1%}")
     say(f"{'guard KL, nats per token':50}{evaluation.guard_kl:18.4f}")
-    say(f"{f'ended by {report.ending}, steps':50}{report.steps:18}")
+    say(f"{f'steps (ended by: {report.ending})':50}{report.steps:18}")
     say(f"{'seconds of training':50}{report.seconds:18.1f}")
 
 
