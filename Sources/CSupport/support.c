@@ -1,8 +1,7 @@
-/* The last error, the log, allocation and UTF-8. */
+/* The last error, allocation and UTF-8. */
 #define _POSIX_C_SOURCE 200809L /* posix_memalign */
 #include "support.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,41 +18,6 @@ void support_set_last_error(const char *message, size_t size) {
 }
 
 const char *support_last_error(void) { return last_error; }
-
-static struct {
-    support_log_fn log;
-    void *context;
-    int minimum;
-} sink;
-static pthread_mutex_t sink_lock = PTHREAD_MUTEX_INITIALIZER;
-
-void support_set_log(support_log_fn log, void *context, int minimum) {
-    pthread_mutex_lock(&sink_lock);
-    sink.log = log;
-    sink.context = context;
-    sink.minimum = minimum;
-    pthread_mutex_unlock(&sink_lock);
-}
-
-/* Reads the sink under the lock, so that it is called outside: it may log or set a sink. */
-static support_log_fn sink_for(int level, void **context) {
-    pthread_mutex_lock(&sink_lock);
-    support_log_fn log = level >= sink.minimum ? sink.log : NULL;
-    *context = sink.context;
-    pthread_mutex_unlock(&sink_lock);
-    return log;
-}
-
-int support_logs(int level) {
-    void *context;
-    return sink_for(level, &context) != NULL;
-}
-
-void support_log(int level, const char *line) {
-    void *context;
-    support_log_fn log = sink_for(level, &context);
-    if (log != NULL) log(context, level, line);
-}
 
 void *support_allocate(size_t size, size_t alignment) {
     void *memory = NULL;

@@ -100,24 +100,4 @@ struct CSupportTests {
         #expect(failure?.status == UNSAY_E_MEMORY)
         #expect(failure?.sentence == "no memory for 4611686018427387904 bytes of weights")
     }
-
-    @Test("log lines reach the sink from its level upwards")
-    func log() {
-        var lines: [String] = []
-        withUnsafeMutablePointer(to: &lines) { lines in
-            support_set_log(
-                { context, level, line in
-                    guard let context, let line else { return }
-                    context.assumingMemoryBound(to: [String].self).pointee.append(
-                        "\(level) \(String(cString: line))")
-                }, lines, 1)
-            support_log(0, "quiet")
-            support_log(2, "loud")
-            #expect(support_logs(0) == 0)
-            #expect(support_logs(1) == 1)
-            support_set_log(nil, nil, 0)
-            support_log(2, "gone")
-        }
-        #expect(lines == ["2 loud"])
-    }
 }

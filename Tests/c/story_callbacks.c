@@ -115,7 +115,30 @@ static void story_threads(unsay_model *model) {
     unsay_session_close(t.session);
 }
 
+static void on_line(void *context, unsay_log_level level, const char *line) {
+    size_t *lines = context;
+    HOLD(level == UNSAY_LOG_INFO && line[0] != '\0');
+    ++*lines;
+}
+
+/* A commit, here of nothing, logs one line at INFO. */
+static void story_log(unsay_model *model) {
+    unsay_session *session = NULL;
+    size_t lines = 0;
+    OK(unsay_session_create(model, NULL, &session));
+    unsay_set_log(on_line, &lines, UNSAY_LOG_INFO);
+    OK(unsay_session_commit(session));
+    HOLD(lines == 1);
+    unsay_set_log(on_line, &lines, UNSAY_LOG_WARNING);
+    OK(unsay_session_commit(session));
+    unsay_set_log(NULL, NULL, UNSAY_LOG_DEBUG);
+    OK(unsay_session_commit(session));
+    HOLD(lines == 1);
+    unsay_session_close(session);
+}
+
 void story_callbacks(unsay_model *model) {
+    story_log(model);
     story_generation(model);
     story_threads(model);
 }

@@ -1,5 +1,5 @@
 /*
- * support.h - what the Swift targets need from C: this thread's last error, the log,
+ * support.h - what the Swift targets need from C: this thread's last error,
  * checked allocation, UTF-8, and the kept libraries for JSON (cJSON), SHA-256 (nettle) and
  * compression (zstd), whose own headers stay out of Swift.
  *
@@ -23,19 +23,6 @@ void support_set_last_error(const char *message, size_t size);
 /* This thread's last error; "" if there was none. Borrowed until the next
  * support_set_last_error on this thread. */
 const char *support_last_error(void);
-
-/* ---- The log ------------------------------------------------------------- */
-
-typedef void (*support_log_fn)(void *context, int level, const char *line);
-
-/* Sends lines of `minimum` and above to `log`; NULL, the default, is silence. */
-void support_set_log(support_log_fn log, void *context, int minimum);
-
-/* 1 if a line of this level would be sent: ask before composing one. */
-int support_logs(int level);
-
-/* Sends one NUL-terminated line. The sink runs on the calling thread. */
-void support_log(int level, const char *line);
 
 /* ---- Memory -------------------------------------------------------------- */
 
