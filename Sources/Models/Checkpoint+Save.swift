@@ -12,21 +12,27 @@ import Tensors
 /// opened) are not, since they would hold the old weights. One tensor that serves several
 /// parameters which now differ is split: each gets an initializer of its own.
 ///
+/// If any weight changed in a checkpoint that is quantised, all quantised weights are written
+/// as floats, in the type that their graph computes in, and nothing in it is rounded to
+/// integers any more.
+///
 /// All is written beside `folder` and committed by one rename. If the folder exists, even if
 /// it is the source, it is replaced, and what it held beside the model is kept.
 ///
 /// - Parameter values: overwrites the buffer with a parameter's new values, canonical as
 ///   `Checkpoint.read` gives them. Called once or twice for each.
-/// - Throws: `UNSAY_E_UNSUPPORTED` for a changed weight that is stored quantised;
+/// - Parameter largestInline: bytes of new tensors that a model file takes; more go into a
+///   file of external data beside it.
+/// - Throws: `UNSAY_E_UNSUPPORTED` for a changed weight that its layout leaves no place for;
 ///   `UNSAY_E_DIVERGED` for one that is not finite; `UNSAY_E_FORMAT` for one that does not fit
 ///   its stored type; `UNSAY_E_IO`; whatever `values` throws. The destination is then untouched.
 package func saveCheckpoint(
-    _ checkpoint: Checkpoint, to folder: String,
+    _ checkpoint: Checkpoint, to folder: String, largestInline: Int = 256 << 20,
     values: (_ parameter: Int, _ into: UnsafeMutableBufferPointer<Float>) throws -> Void
 ) throws {
     let new = try NewFolder(for: folder)
     do {
-        let writer = CheckpointWriter(checkpoint: checkpoint, new: new)
+        let writer = CheckpointWriter(checkpoint, new, largestInline: largestInline)
         try writer.copyFiles()
         try writer.writeWeights(values)
         let target = try? Directory(folder)
@@ -42,6 +48,18 @@ package func saveCheckpoint(
 private struct CheckpointWriter {
     let checkpoint: Checkpoint
     let new: NewFolder
+    let largestInline: Int
+    private let rewriters: [ObjectIdentifier: ModelRewriter]
+
+    init(_ checkpoint: Checkpoint, _ new: NewFolder, largestInline: Int) {
+        self.checkpoint = checkpoint
+        self.new = new
+        self.largestInline = largestInline
+        rewriters = Dictionary(
+            uniqueKeysWithValues: checkpoint.models.map {
+                (ObjectIdentifier($0), ModelRewriter($0))
+            })
+    }
 
     private var prefix: String { checkpoint.folder.weightsPrefix }
 
@@ -65,51 +83,87 @@ private struct CheckpointWriter {
         _ values: (Int, UnsafeMutableBufferPointer<Float>) throws -> Void
     ) throws {
         let shared = try splitTensors(values)
-        var splits: [Split] = []
+        let dequantizes = try isQuantized && isChanged(values)
         for (index, parameter) in checkpoint.layout.parameters.enumerated() {
             let before = try FloatBuffer(count: parameter.count)
             let after = try FloatBuffer(count: parameter.count)
             try checkpoint.read(index, into: before.values)
             try values(index, after.values)
-            guard !before.isEqual(to: after) else { continue }
+            let isChanged = !before.isEqual(to: after)
+            guard isChanged || dequantizes else { continue }
             if let bad = after.values.firstIndex(where: { !$0.isFinite }) {
                 throw Failure(
                     UNSAY_E_DIVERGED, "\(parameter.name) is \(after.values[bad]) at element \(bad)")
             }
             for site in checkpoint.sites[index] {
                 let constant = site.constant
-                let place = try writablePlace(of: constant, parameter)
-                if shared.contains(place) {
-                    splits.append(try split(constant, parameter, after))
-                    continue
-                }
-                do {
-                    try new.edit(
-                        prefix + place.file, at: place.offset, count: constant.tensor.bytes.count
-                    ) {
-                        try constant.write(
-                            UnsafeBufferPointer(after.values),
-                            changedFrom: UnsafeBufferPointer(before.values), into: $0)
-                    }
-                } catch let failure as Failure {
-                    throw Failure(failure.status, "\(parameter.name): \(failure.sentence)")
+                if let place = constant.tensor.place, constant.quantization == nil,
+                    !shared.contains(place)
+                {
+                    guard isChanged else { continue }
+                    try edit(constant, at: place, parameter, from: before, to: after)
+                } else if isChanged || constant.quantization != nil {
+                    try rewrite(constant, parameter, to: after)
                 }
             }
         }
-        try rewire(splits)
+        for rewriter in rewriters.values where !rewriter.isEmpty {
+            if dequantizes { rewriter.keepActivationsFloat() }
+            let path = prefix + rewriter.model.name
+            let rewritten = try RewrittenModel(new.map(path), rewriter)
+            try withExtendedLifetime(rewritten) { try new.rewrite($0.bytes, to: path) }
+        }
     }
 
-    private func writablePlace(
-        of constant: Constant, _ parameter: Parameter
-    ) throws -> StoredTensor.Place {
-        guard constant.quantization == nil, let place = constant.tensor.place else {
-            throw Failure(
-                UNSAY_E_UNSUPPORTED,
-                "\(constant.name), which is \(parameter.name), is stored quantised or packed: "
-                    + "changed weights can be saved only into a float32, float16 or bfloat16 export"
-            )
+    private var isQuantized: Bool {
+        checkpoint.sites.contains { $0.contains { $0.constant.quantization != nil } }
+    }
+
+    private func isChanged(
+        _ values: (Int, UnsafeMutableBufferPointer<Float>) throws -> Void
+    ) throws -> Bool {
+        for (index, parameter) in checkpoint.layout.parameters.enumerated() {
+            let before = try FloatBuffer(count: parameter.count)
+            let after = try FloatBuffer(count: parameter.count)
+            try checkpoint.read(index, into: before.values)
+            try values(index, after.values)
+            if !before.isEqual(to: after) { return true }
         }
-        return place
+        return false
+    }
+
+    private func edit(
+        _ constant: Constant, at place: StoredTensor.Place, _ parameter: Parameter,
+        from before: FloatBuffer, to after: FloatBuffer
+    ) throws {
+        do {
+            try new.edit(
+                prefix + place.file, at: place.offset, count: constant.tensor.bytes.count
+            ) {
+                try constant.write(
+                    UnsafeBufferPointer(after.values),
+                    changedFrom: UnsafeBufferPointer(before.values), into: $0)
+            }
+        } catch let failure as Failure {
+            throw Failure(failure.status, "\(parameter.name): \(failure.sentence)")
+        }
+    }
+
+    /// Gives the parameter a tensor of its own there: inside the file as long as new tensors
+    /// are small, else in a file of external data.
+    private func rewrite(
+        _ constant: Constant, _ parameter: Parameter, to after: FloatBuffer
+    ) throws {
+        let model = constant.model
+        guard let rewriter = rewriters[ObjectIdentifier(model)] else { return }
+        try rewriter.replace(constant, of: parameter, with: after) { bytes in
+            guard rewriter.newByteCount + bytes.count > largestInline else {
+                return .bytes(bytes)
+            }
+            let location = rewriter.externalName
+            let offset = try bytes.withUnsafeBytes { try new.append($0, to: prefix + location) }
+            return .external(location: location, offset: offset, byteCount: bytes.count)
+        }
     }
 
     /// The tensors that serve several parameters whose new values differ.
@@ -141,68 +195,5 @@ private struct CheckpointWriter {
             }
         }
         return split
-    }
-
-    // MARK: Splitting
-
-    /// A parameter that leaves a tensor it shared: its own initializer, and who reads it.
-    private struct Split {
-        let model: OnnxModel
-        let consumer: Constant.Consumer
-        let parameter: String
-        let dims: [Int]
-        let dataType: Int32
-        let bytes: [UInt8]
-
-        /// One initializer serves all readers that want the same layout and type.
-        var key: String {
-            "\(parameter).\(dims.map(String.init).joined(separator: "x")).\(dataType)"
-        }
-    }
-
-    private func split(
-        _ constant: Constant, _ parameter: Parameter, _ after: FloatBuffer
-    ) throws -> Split {
-        let size = onnx_float_size(constant.valueType)
-        guard let consumer = constant.consumer, size > 0 else {
-            throw Failure(
-                UNSAY_E_UNSUPPORTED,
-                "\(constant.name) serves \(parameter.name) and other parameters, which now differ, "
-                    + "and cannot be split there: export the model again with distinct weights")
-        }
-        let (byteCount, overflow) = size.multipliedReportingOverflow(by: parameter.count)
-        guard !overflow else { throw Failure(UNSAY_E_MEMORY, "\(parameter.name) is too large") }
-        let isTurned = consumer.isTransposed && parameter.shape.count == 2
-        let dims = isTurned ? [parameter.columns, parameter.rows] : parameter.shape
-        // Written through the view [out, in] of what the consumer sees as [in, out].
-        var view = onnx_view(
-            first: 0, rows: UInt64(parameter.rows), columns: UInt64(parameter.columns),
-            row_stride: UInt64(isTurned ? 1 : parameter.columns),
-            column_stride: UInt64(isTurned ? parameter.rows : 1))
-        var bytes = [UInt8](repeating: 0, count: byteCount)
-        var message = onnx_message()
-        let status = onnx_write_floats(
-            &bytes, UInt64(parameter.count), constant.valueType, &view, 1, nil,
-            after.values.baseAddress, &message)
-        guard status == ONNX_OK else { throw Failure(status, message, about: constant.name) }
-        return Split(
-            model: constant.model, consumer: consumer, parameter: parameter.name, dims: dims,
-            dataType: constant.valueType, bytes: bytes)
-    }
-
-    private func rewire(_ splits: [Split]) throws {
-        for model in checkpoint.models {
-            let own = splits.filter { $0.model === model }
-            guard !own.isEmpty else { continue }
-            let path = prefix + model.name
-            let rewired = try RewiredModel(
-                try new.map(path), name: model.name,
-                own.map { split in
-                    RewiredModel.Input(
-                        consumer: split.consumer, name: model.unusedName(like: split.key),
-                        dims: split.dims, dataType: split.dataType, bytes: split.bytes)
-                })
-            try new.rewrite(rewired.bytes, to: path)
-        }
     }
 }

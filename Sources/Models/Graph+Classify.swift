@@ -11,9 +11,9 @@ extension Graph {
     private func anchor(_ node: OnnxNode) -> Anchor? {
         switch node.opType {
         case "MatMul", "FusedMatMul", "Gemm", "MatMulInteger", "MatMulIntegerToFloat",
-            "DynamicQuantizeMatMul", "QLinearMatMul", "QGemm", "MatMulNBits":
+            "DynamicQuantizeMatMul", "QLinearMatMul", "MatMulNBits", "MatMulBnb4":
             return product(node)
-        case "Attention" where node.domain == "com.microsoft", "QAttention":
+        case "Attention" where node.domain == "com.microsoft":
             return packedAttention(node)
         case "MultiHeadAttention", "DecoderMaskedMultiHeadAttention", "Attention":
             let isFused = node.domain == "com.microsoft"
@@ -67,8 +67,7 @@ extension Graph {
     // MARK: Products
 
     private func product(_ node: OnnxNode) -> Anchor? {
-        let isQLinear = node.opType == "QLinearMatMul" || node.opType == "QGemm"
-        let weightInput = isQLinear ? 3 : 1
+        let weightInput = node.opType == "QLinearMatMul" ? 3 : 1
         guard let stored = constant(node.input(weightInput)) else {
             switch node.opType {
             case "MatMul", "FusedMatMul", "MatMulInteger":
@@ -78,15 +77,19 @@ extension Graph {
             }
         }
         guard constant(node.input(0)) == nil else { return nil }
-        let isNBits = node.opType == "MatMulNBits"
-        guard isNBits || stored.shape.count == 2 else { return nil }
+        // These state their sizes apart, [out, in].
+        let isPacked = node.opType == "MatMulNBits" || node.opType == "MatMulBnb4"
+        guard isPacked || stored.shape.count == 2 else { return nil }
         let keepsOrder = (node.int("transB") ?? 0) != 0
         var alpha: Float = 1
         var weight: Constant?
         switch node.opType {
         case "MatMulNBits":
             weight = stored.blocks(
-                node, scale: constant(node.input(2)), zero: constant(node.input(3)))
+                node, scale: constant(node.input(2)), zero: constant(node.input(3)),
+                groups: constant(node.input(4)))
+        case "MatMulBnb4":
+            weight = stored.codes(node, scale: constant(node.input(2)))
         case "FusedMatMul", "Gemm":
             alpha = node.float("alpha") ?? 1
             weight = stored
@@ -99,14 +102,13 @@ extension Graph {
         case "DynamicQuantizeMatMul":
             weight = stored.dequantized(
                 scale: constant(node.input(2)), zero: constant(node.input(3)), axis: 1, block: 0)
-        case "QLinearMatMul", "QGemm":
+        case "QLinearMatMul":
             weight = stored.dequantized(
-                scale: constant(node.input(4)), zero: constant(node.input(5)),
-                axis: keepsOrder ? 0 : 1, block: 0)
+                scale: constant(node.input(4)), zero: constant(node.input(5)), axis: 1, block: 0)
         default:
             weight = stored
         }
-        let turned = keepsOrder || isNBits ? weight : weight?.transposed
+        let turned = keepsOrder || isPacked ? weight : weight?.transposed
         guard let weight = consuming(turned, node, weightInput, isTransposed: !keepsOrder),
             weight.isFloating, let output = node.outputs.first
         else { return nil }
@@ -136,16 +138,7 @@ extension Graph {
     }
 
     private func packedAttention(_ node: OnnxNode) -> Anchor? {
-        guard var stored = constant(node.input(1)), stored.shape.count == 2 else { return nil }
-        let isQuantized = node.opType == "QAttention"
-        if isQuantized {
-            guard
-                let weight = stored.dequantized(
-                    scale: constant(node.input(4)), zero: constant(node.input(7)), axis: 1, block: 0
-                )
-            else { return nil }
-            stored = weight
-        }
+        guard let stored = constant(node.input(1)), stored.shape.count == 2 else { return nil }
         let sizes = node.ints("qkv_hidden_sizes") ?? [Int](repeating: stored.shape[1] / 3, count: 3)
         guard sizes.count == 3, stored.isFloating else { return nil }
         var begin = 0
@@ -160,7 +153,7 @@ extension Graph {
         return .attention(
             AttentionProduct(
                 form: .packed(input: node.input(0), weights: weights),
-                bias: isQuantized ? -1 : node.input(5), heads: node.int("num_heads")))
+                bias: node.input(5), heads: node.int("num_heads")))
     }
 
     // MARK: Norms and tables
@@ -259,12 +252,14 @@ extension Constant {
             scale: scales.map { Float($0) }, scaleShape: scale.shape,
             zero: zeros.map { Float($0) }, axis: axis < 0 ? axis + shape.count : axis,
             block: max(block, 0))
-        constant.valueType = Int32(ONNX_FLOAT)
+        constant.valueType = scale.valueType
         return constant
     }
 
     /// The matrix of a MatMulNBits, [out, in].
-    func blocks(_ node: OnnxNode, scale: Constant?, zero: Constant?) -> Constant? {
+    func blocks(
+        _ node: OnnxNode, scale: Constant?, zero: Constant?, groups: Constant?
+    ) -> Constant? {
         guard quantization == nil, let scales = scale?.numbers, let columns = node.int("K"),
             let rows = node.int("N"), let block = node.int("block_size"), rows > 0, columns > 0,
             rows <= Int(Int32.max), columns <= Int(Int32.max)
@@ -278,9 +273,25 @@ extension Constant {
         var constant = self
         constant.quantization = .blocks(
             rows: rows, columns: columns, bits: node.int("bits") ?? 4, block: block,
-            scale: scales.map { Float($0) }, zero: zeros)
+            scale: scales.map { Float($0) }, zero: zeros, groups: groups?.integers)
         constant.view = StridedView([rows, columns])
-        constant.valueType = Int32(ONNX_FLOAT)
+        constant.valueType = scale?.valueType ?? Int32(ONNX_FLOAT)
+        return constant
+    }
+
+    /// The matrix of a MatMulBnb4, [out, in].
+    func codes(_ node: OnnxNode, scale: Constant?) -> Constant? {
+        guard quantization == nil, let scales = scale?.numbers, let columns = node.int("K"),
+            let rows = node.int("N"), let block = node.int("block_size"), rows > 0, columns > 0,
+            rows <= Int(Int32.max), columns <= Int(Int32.max)
+        else { return nil }
+        var constant = self
+        constant.quantization = .codebook(
+            rows: rows, columns: columns,
+            values: node.int("quant_type") == 0 ? Quantization.fp4 : Quantization.nf4,
+            block: block, scale: scales.map { Float($0) })
+        constant.view = StridedView([rows, columns])
+        constant.valueType = scale?.valueType ?? Int32(ONNX_FLOAT)
         return constant
     }
 }

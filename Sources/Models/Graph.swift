@@ -69,6 +69,9 @@ final class Graph {
         }
     }
 
+    /// The values of this graph that are initializers.
+    var initializerValues: [Int32] { Array(initializers.keys) }
+
     /// True if nothing is computed: a container of weights.
     var isContainer: Bool { nodes.allSatisfy { $0.opType == "Constant" } }
 

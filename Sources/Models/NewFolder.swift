@@ -61,6 +61,17 @@ struct NewFolder {
         guard fsync(file) == 0 else { throw Self.failure("flush", path) }
     }
 
+    /// Adds bytes to a file, which is made if it is not there; their offset in it.
+    func append(_ bytes: UnsafeRawBufferPointer, to path: String) throws -> Int {
+        let file = try open(path, O_WRONLY | O_CREAT)
+        defer { close(file) }
+        let offset = lseek(file, 0, SEEK_END)
+        guard offset >= 0 else { throw Self.failure("write", path) }
+        try Self.write(bytes, to: file, at: Int(offset), path)
+        guard fdatasync(file) == 0 else { throw Self.failure("flush", path) }
+        return Int(offset)
+    }
+
     /// Lets `body` change `count` bytes at `offset` of a file made before.
     func edit(
         _ path: String, at offset: Int, count: Int,

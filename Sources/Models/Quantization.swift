@@ -2,14 +2,19 @@ import COnnx
 import CUnsay
 import Support
 
-/// How stored integers become weights. Reading only: such weights are not written back.
+/// How stored integers become weights. For reading: changed weights are saved as floats.
 enum Quantization {
     /// `(integer - zero) * scale`. One scale for all; one per index of `axis`; or one per
     /// block of `block` along `axis` (scales then have the tensor's rank).
     case linear(scale: [Float], scaleShape: [Int], zero: [Float], axis: Int, block: Int)
-    /// MatMulNBits: `[out, blocks, block * bits / 8]` bytes, low bits first.
+    /// MatMulNBits: `[out, blocks, block * bits / 8]` bytes, low bits first. `groups` is the
+    /// index of each column's scale, where that is not its block's.
     case blocks(
-        rows: Int, columns: Int, bits: Int, block: Int, scale: [Float], zero: BlockZero)
+        rows: Int, columns: Int, bits: Int, block: Int, scale: [Float], zero: BlockZero,
+        groups: [Int]?)
+    /// MatMulBnb4: half bytes, the high one first, choose among 16 values; one factor for each
+    /// `block` of elements in row-major order.
+    case codebook(rows: Int, columns: Int, values: [Float], block: Int, scale: [Float])
 
     enum BlockZero {
         case middle
@@ -22,7 +27,8 @@ enum Quantization {
     func shape(of dims: [Int]) -> [Int] {
         switch self {
         case .linear: dims
-        case .blocks(let rows, let columns, _, _, _, _): [rows, columns]
+        case .blocks(let rows, let columns, _, _, _, _, _): [rows, columns]
+        case .codebook(let rows, let columns, _, _, _): [rows, columns]
         }
     }
 
@@ -65,7 +71,8 @@ enum Quantization {
             }
             return values
 
-        case .blocks(let rows, let columns, let bits, let block, let scale, let zero):
+        case .blocks(
+            let rows, let columns, let bits, let block, let scale, let zero, let groups):
             guard bits == 2 || bits == 4 || bits == 8, block >= 8, block % 8 == 0, rows > 0,
                 columns > 0, columns <= tensor.bytes.count * 8
             else { throw refusal }
@@ -73,7 +80,9 @@ enum Quantization {
             let (rowBytes, overflow) = blocks.multipliedReportingOverflow(by: block / 8 * bits)
             guard !overflow, rows <= tensor.bytes.count,
                 rowBytes.multipliedReportingOverflow(by: rows) == (tensor.bytes.count, false),
-                scale.count == rows * blocks
+                scale.count == rows * blocks,
+                groups?.count ?? columns == columns,
+                groups?.allSatisfy({ 0..<blocks ~= $0 }) ?? true
             else { throw refusal }
             let mask = UInt8(truncatingIfNeeded: (1 << bits) - 1)
             func element(_ bytes: some Collection<UInt8>, at index: Int) -> Float {
@@ -90,7 +99,7 @@ enum Quantization {
             for row in 0..<rows {
                 let bytes = tensor.bytes[row * rowBytes..<(row + 1) * rowBytes]
                 for column in 0..<columns {
-                    let group = column / block
+                    let group = groups?[column] ?? column / block
                     let offset: Float =
                         switch zero {
                         case .middle: Float(1 << (bits - 1))
@@ -103,8 +112,31 @@ enum Quantization {
                 }
             }
             return values
+
+        case .codebook(let rows, let columns, let codes, let block, let scale):
+            let (count, overflow) = rows.multipliedReportingOverflow(by: columns)
+            guard !overflow, count > 0, block > 0, codes.count == 16,
+                tensor.bytes.count == (count + 1) / 2, scale.count == (count - 1) / block + 1
+            else { throw refusal }
+            return (0..<count).map { index in
+                let byte = tensor.bytes[index / 2]
+                return codes[Int(index % 2 == 0 ? byte >> 4 : byte & 15)] * scale[index / block]
+            }
         }
     }
+
+    /// bitsandbytes' 16 values of a 4-bit float and of NF4, as onnxruntime has them
+    /// (blockwise_quant_block_bnb4.h).
+    static let fp4: [Float] = [
+        0, 5.208333333e-03, 0.66666667, 1, 0.33333333, 0.5, 0.16666667, 0.25,
+        -0.0, -5.208333333e-03, -0.66666667, -1, -0.33333333, -0.5, -0.16666667, -0.25,
+    ]
+    static let nf4: [Float] = [
+        -1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
+        -0.18477343022823334, -0.09105003625154495, 0, 0.07958029955625534, 0.16093020141124725,
+        0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941,
+        0.7229568362236023, 1,
+    ]
 
     /// The numbers of a tensor of any numeric type; nil for others.
     static func numbers(of tensor: StoredTensor) -> [Double]? {

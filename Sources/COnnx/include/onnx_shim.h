@@ -175,25 +175,37 @@ onnx_status onnx_write_floats(void *data, uint64_t element_count, int32_t data_t
 
 /* ---- Rewriting -------------------------------------------------------------- */
 
-/* Input `input` of the node at `position` reads a new initializer instead. */
-typedef struct onnx_rewiring {
-    int64_t position;
-    size_t input;
-    const char *name;    /* of the new initializer                         */
-    const int64_t *dims; /* [rank]                                         */
+/* A new initializer of the main graph. */
+typedef struct onnx_new_tensor {
+    const char *name;
+    const int64_t *dims; /* [rank] */
     size_t rank;
     int32_t data_type;
     int32_t reserved;
-    const void *data; /* raw little-endian elements                     */
+    const void *data;     /* raw little-endian elements; NULL if they lie elsewhere */
     size_t byte_count;
-} onnx_rewiring;
+    const char *location; /* then: the file of external data, and where in it       */
+    uint64_t offset;
+} onnx_new_tensor;
 
-/* Writes the model again with new initializers in its main graph and some inputs
- * reading them; all else is copied byte for byte. Initializers of equal names are
- * written once. The caller frees *out with onnx_bytes_free. */
-onnx_status onnx_model_rewire(const void *bytes, size_t count,
-    const onnx_rewiring *rewirings, size_t rewiring_count, uint8_t **out, size_t *out_count,
-    onnx_message *message);
+/* The node at `position` reads `inputs` ("" = left out), all of them named. If `op_type`
+ * is not NULL it becomes an operation of ai.onnx of that type, without attributes. */
+typedef struct onnx_node_edit {
+    int64_t position;
+    const char *op_type;
+    const char *const *inputs;
+    size_t input_count;
+    int64_t is_removal; /* 1: the node goes, whatever else is stated */
+} onnx_node_edit;
+
+/* Writes a model again: some nodes edited, new initializers added to the main graph, the
+ * initializers named in `dropped` left out; all else is copied byte for byte, but for the
+ * types stated of values in between if any op_type changes. The caller frees *out with
+ * onnx_bytes_free. */
+onnx_status onnx_model_rewrite(const void *bytes, size_t count,
+    const onnx_node_edit *edits, size_t edit_count, const onnx_new_tensor *tensors,
+    size_t tensor_count, const char *const *dropped, size_t dropped_count, uint8_t **out,
+    size_t *out_count, onnx_message *message);
 void onnx_bytes_free(uint8_t *bytes);
 
 /* The ONNX and protobuf versions this was built with. Static. */
