@@ -101,7 +101,8 @@ class Rewriter {
             append_varint(proto, 14 << 3); // data_location
             append_varint(proto, 1);       // EXTERNAL
         } else {
-            append_text(proto, 9, static_cast<const char *>(tensor.data), tensor.byte_count);
+            append_text(
+                proto, 9, static_cast<const char *>(tensor.data), tensor.byte_count);
         }
         append_text(initializers, 5, proto.data(), proto.size());
     }

@@ -36,20 +36,24 @@ package final class Checkpoint: @unchecked Sendable {
 
     /// Opens a folder of ONNX files and checks every weight.
     ///
+    /// - Parameter variant: the ending of the files' names to take, e.g. "fp16"; nil: the most
+    ///   precise one that is complete.
     /// - Parameter allowLinks: whether files of external data may be links into a `blobs`
     ///   folder, as in a model cache.
     /// - Throws: `UNSAY_E_NOT_FOUND` for missing files; `UNSAY_E_FORMAT` for torn files, weights
     ///   that are missing, disagree between copies, are not finite or contradict config.json;
     ///   `UNSAY_E_UNSUPPORTED` for graphs that are no T5; `UNSAY_E_IO`; `UNSAY_E_MEMORY`.
-    package static func open(folder: String, allowLinks: Bool) throws -> Checkpoint {
-        try Checkpoint(ModelFolder(folder: folder, allowLinks: allowLinks))
+    package static func open(
+        folder: String, variant: String? = nil, allowLinks: Bool
+    ) throws -> Checkpoint {
+        try Checkpoint(ModelFolder(folder: folder, variant: variant, allowLinks: allowLinks))
     }
 
     /// Opens the same files from memory. The bytes are copied.
     package static func open(
-        buffers: [(name: String, bytes: UnsafeRawBufferPointer)]
+        buffers: [(name: String, bytes: UnsafeRawBufferPointer)], variant: String? = nil
     ) throws -> Checkpoint {
-        try Checkpoint(ModelFolder(buffers: buffers))
+        try Checkpoint(ModelFolder(buffers: buffers, variant: variant))
     }
 
     private init(_ folder: ModelFolder) throws {

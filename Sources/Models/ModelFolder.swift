@@ -18,26 +18,21 @@ struct ModelFolder {
     private let storage: Storage
     private let links: onnx_links
 
-    /// Optimum's names; any of them that are there are opened, and written by a save.
-    static let knownNames = [
-        "encoder_model.onnx", "decoder_model_merged.onnx", "decoder_model.onnx",
-        "decoder_with_past_model.onnx",
-    ]
-    static let wholeName = "model.onnx"
-
     /// Endings of files that hold weights: a save does not copy what would be stale.
     private static let weightEndings = [
         ".onnx", ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".ot", ".gguf",
         ".tflite", ".data",
     ]
 
-    init(folder path: String, allowLinks: Bool) throws {
+    /// - Parameter variant: as `FileChoice` takes it.
+    init(folder path: String, variant: String?, allowLinks: Bool) throws {
         let root = try Directory(path)
         let inner = root.subfolder("onnx")
         var found: (weights: Directory, prefix: String, names: [String])?
         for (directory, prefix) in [(Optional(root), ""), (inner, "onnx/")] where found == nil {
             guard let directory else { continue }
-            let names = Self.choose(from: try directory.entries().filter(directory.isRegularFile))
+            let files = FileChoice(try directory.entries().filter(directory.isRegularFile))
+            let names = try files.names(variant: variant, in: directory.path)
             if !names.isEmpty { found = (directory, prefix, names) }
         }
         guard let found else { throw Self.nothing(in: path) }
@@ -48,7 +43,7 @@ struct ModelFolder {
         links = allowLinks ? ONNX_LINKS_BLOBS : ONNX_LINKS_NONE
     }
 
-    init(buffers: [(name: String, bytes: UnsafeRawBufferPointer)]) throws {
+    init(buffers: [(name: String, bytes: UnsafeRawBufferPointer)], variant: String?) throws {
         var files: [String: OnnxFile] = [:]
         for buffer in buffers {
             guard files[buffer.name] == nil else {
@@ -57,25 +52,20 @@ struct ModelFolder {
             files[buffer.name] = try OnnxFile(copying: buffer.bytes, name: buffer.name)
         }
         var prefix = ""
-        var names = Self.choose(from: files.keys.filter { !$0.contains("/") })
+        let name = "the given buffers"
+        var names = try FileChoice(files.keys.filter { !$0.contains("/") })
+            .names(variant: variant, in: name)
         if names.isEmpty {
             prefix = "onnx/"
-            names = Self.choose(
-                from: files.keys.filter { $0.hasPrefix(prefix) }.map { String($0.dropFirst(5)) })
+            let inner = files.keys.filter { $0.hasPrefix(prefix) }.map { String($0.dropFirst(5)) }
+            names = try FileChoice(inner).names(variant: variant, in: name)
         }
-        guard !names.isEmpty else { throw Self.nothing(in: "the given buffers") }
-        name = "the given buffers"
+        guard !names.isEmpty else { throw Self.nothing(in: name) }
+        self.name = name
         storage = .memory(files)
         weightsPrefix = prefix
         modelNames = names
         links = ONNX_LINKS_NONE
-    }
-
-    private static func choose(from names: [String]) -> [String] {
-        let known = knownNames.filter(names.contains)
-        if !known.isEmpty { return known }
-        if names.contains(wholeName) { return [wholeName] }
-        return names.filter { $0.hasSuffix(".onnx") }.sorted()
     }
 
     private static func nothing(in place: String) -> Failure {

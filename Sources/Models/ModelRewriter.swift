@@ -85,7 +85,8 @@ final class ModelRewriter {
         else { throw refusal(constant, parameter) }
         let isTurned = consumer.isTransposed && parameter.shape.count == 2
         let dims = isTurned ? [parameter.columns, parameter.rows] : parameter.shape
-        let key = [parameter.name, dims.map(String.init).joined(separator: "x")]
+        let key =
+            [parameter.name, dims.map(String.init).joined(separator: "x")]
             .joined(separator: ".") + ".\(constant.valueType)"
         let isInitializer = consumer.position < 0
         let name = isInitializer ? constant.tensor.name : names[key] ?? model.unusedName(like: key)
@@ -197,7 +198,8 @@ final class ModelRewriter {
             }
         }
         func isDead(_ node: OnnxNode) -> Bool {
-            node.outputs.allSatisfy { (uses[$0] ?? 0) == 0 } && node.outputs.contains(where: before.contains)
+            node.outputs.allSatisfy { (uses[$0] ?? 0) == 0 }
+                && node.outputs.contains(where: before.contains)
         }
         var removed = Set<Int>()
         var queue = graphs.flatMap(\.nodes).filter { $0.position >= 0 && isDead($0) }

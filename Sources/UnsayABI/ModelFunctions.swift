@@ -37,7 +37,8 @@ func model(_ handle: OpaquePointer?, _ name: String = "model") throws -> Model {
 private var openDefaults: unsay_open_options {
     unsay_open_options(
         struct_size: MemoryLayout<unsay_open_options>.size, threads: 0,
-        compute: UNSAY_COMPUTE_F32, allow_links: 0, reserved: 0, tokenizer_path: nil)
+        compute: UNSAY_COMPUTE_F32, allow_links: 0, reserved: 0, tokenizer_path: nil,
+        variant: nil)
 }
 
 @_cdecl("unsay_open_options_init") @implementation
@@ -50,7 +51,7 @@ public func unsay_open_options_init(
 /// The caller's options, checked.
 private func openSettings(
     _ options: UnsafePointer<unsay_open_options>?
-) throws -> (workers: Workers, allowLinks: Bool, tokenizerPath: String?) {
+) throws -> (workers: Workers, allowLinks: Bool, tokenizerPath: String?, variant: String?) {
     let options = try read(options, over: openDefaults, named: "options")
     guard (0...1024).contains(options.threads) else {
         throw Failure(
@@ -59,7 +60,8 @@ private func openSettings(
     try requireFloat32(options.compute)
     return (
         Workers(threads: Int(options.threads)), options.allow_links != 0,
-        try options.tokenizer_path.map { try requireString($0, "tokenizer_path") }
+        try options.tokenizer_path.map { try requireString($0, "tokenizer_path") },
+        try options.variant.map { try requireString($0, "variant") }
     )
 }
 
@@ -82,7 +84,8 @@ public func unsay_model_open(
         let folder = try requireString(folder, "folder")
         let settings = try openSettings(options)
         let model = try Model(
-            Checkpoint.open(folder: folder, allowLinks: settings.allowLinks),
+            Checkpoint.open(
+                folder: folder, variant: settings.variant, allowLinks: settings.allowLinks),
             tokenizerPath: settings.tokenizerPath, workers: settings.workers)
         log(UNSAY_LOG_INFO, "opened \(folder): \(model.layout.parameterCount) parameters")
         out.pointee = handle(ModelHandle(model))
@@ -106,7 +109,8 @@ public func unsay_model_open_buffers(
             )
         }
         let model = try Model(
-            Checkpoint.open(buffers: buffers), tokenizerPath: settings.tokenizerPath,
+            Checkpoint.open(buffers: buffers, variant: settings.variant),
+            tokenizerPath: settings.tokenizerPath,
             workers: settings.workers)
         out.pointee = handle(ModelHandle(model))
     }

@@ -45,19 +45,40 @@ struct LayoutTests {
         }
     }
 
-    @Test("a changed weight that is stored quantised is refused by name")
-    func savingQuantized() throws {
-        let checkpoint = try open(folder("Fixtures/t5v10__q_xenova"))
+    @Test(
+        "a changed checkpoint that was quantised is saved as floats, inside its files and beside",
+        arguments: ["t5v10__q_xenova", "t5v11__q_u8", "t5v10__nb4"], [0, 256 << 20])
+    func savingQuantized(name: String, largestInline: Int) throws {
+        let checkpoint = try open(folder("Fixtures/\(name)"))
         let target = try Scratch()
-        let (code, sentence) = status {
-            try saveCheckpoint(checkpoint, to: target.path + "/out") { index, values in
-                try checkpoint.read(index, into: values)
-                values[0] += 1
-            }
+        try saveCheckpoint(checkpoint, to: target.path + "/out", largestInline: largestInline) {
+            index, values in
+            try checkpoint.read(index, into: values)
+            values[0] += 1
         }
-        #expect(code == UNSAY_E_UNSUPPORTED)
-        #expect(sentence.contains("shared.weight"), "\(sentence)")
-        #expect(try target.names.isEmpty)
+        let found = try open(target.path + "/out")
+        #expect(found.sites.joined().allSatisfy { $0.constant.quantization == nil })
+        let isExternal = found.models.contains { !$0.externalFiles.isEmpty }
+        #expect(isExternal == (largestInline == 0))
+        for (index, parameter) in checkpoint.layout.parameters.enumerated() {
+            var expected = try checkpoint.values(index)
+            expected[0] += 1
+            #expect(try found.values(index) == expected, "\(parameter.name)")
+        }
+    }
+
+    @Test("an unchanged checkpoint stays quantised, byte for byte")
+    func keepingQuantized() throws {
+        let source = try Scratch(copying: folder("Fixtures/t5v10__nb4"))
+        let checkpoint = try open(source.path)
+        let target = try Scratch()
+        try saveCheckpoint(checkpoint, to: target.path + "/out") { index, values in
+            try checkpoint.read(index, into: values)
+        }
+        for file in try source.names where file.hasSuffix(".onnx") {
+            let saved = try Data(contentsOf: URL(fileURLWithPath: "\(target.path)/out/\(file)"))
+            #expect(try saved == Data(source.bytes(file)), "\(file)")
+        }
     }
 
     @Test("norms that an exporter merged into one tensor part when they come to differ")

@@ -182,7 +182,7 @@ typedef struct onnx_new_tensor {
     size_t rank;
     int32_t data_type;
     int32_t reserved;
-    const void *data;     /* raw little-endian elements; NULL if they lie elsewhere */
+    const void *data; /* raw little-endian elements; NULL if they lie elsewhere */
     size_t byte_count;
     const char *location; /* then: the file of external data, and where in it       */
     uint64_t offset;
@@ -202,10 +202,10 @@ typedef struct onnx_node_edit {
  * initializers named in `dropped` left out; all else is copied byte for byte, but for the
  * types stated of values in between if any op_type changes. The caller frees *out with
  * onnx_bytes_free. */
-onnx_status onnx_model_rewrite(const void *bytes, size_t count,
-    const onnx_node_edit *edits, size_t edit_count, const onnx_new_tensor *tensors,
-    size_t tensor_count, const char *const *dropped, size_t dropped_count, uint8_t **out,
-    size_t *out_count, onnx_message *message);
+onnx_status onnx_model_rewrite(const void *bytes, size_t count, const onnx_node_edit *edits,
+    size_t edit_count, const onnx_new_tensor *tensors, size_t tensor_count,
+    const char *const *dropped, size_t dropped_count, uint8_t **out, size_t *out_count,
+    onnx_message *message);
 void onnx_bytes_free(uint8_t *bytes);
 
 /* The ONNX and protobuf versions this was built with. Static. */

@@ -45,6 +45,7 @@ class OpenOptions(Structure):
         ("allow_links", c_int32),
         ("reserved", c_uint32),
         ("tokenizer_path", c_char_p),
+        ("variant", c_char_p),
     ]
 
 

@@ -36,41 +36,58 @@ def open(
     compute: str = "f32",
     allow_links: bool = False,
     tokenizer: Optional[Path] = None,
+    variant: Optional[str] = None,
 ) -> "Model":
     """Opens a model folder: encoder and decoder .onnx, config.json, vocabulary.
 
     `threads` is the number of worker threads, 0 for one per core. `compute` is the
     arithmetic of generation and scoring. `allow_links` accepts weights that are links
     into the blobs folder of a model cache. `tokenizer` replaces the vocabulary beside
-    the weights.
+    the weights. `variant` is the ending of the files' names, such as "fp16" or
+    "quantized", where a folder holds the model in several precisions; by default the
+    most precise one that is whole is taken.
 
     Raises `NotFoundError`, or `FormatError` naming the tensor that is missing or wrong.
     """
     out = c_void_p()
-    options = _open_options(threads, compute, allow_links, tokenizer)
+    options = _open_options(threads, compute, allow_links, tokenizer, variant)
     functions.model_open(path_bytes(path), byref(options), byref(out))
     return Model(out.value, os.fspath(path))
 
 
-def open_buffers(files: Mapping[str, bytes], *, threads: int = 0, compute: str = "f32") -> "Model":
+def open_buffers(
+    files: Mapping[str, bytes],
+    *,
+    threads: int = 0,
+    compute: str = "f32",
+    variant: Optional[str] = None,
+) -> "Model":
     """Opens the files of a model folder from memory: name -> content."""
     buffers = (t.Buffer * max(1, len(files)))()
     for buffer, (name, content) in zip(buffers, files.items()):
         buffer.name, buffer.size = utf8(name, "name"), len(content)
         buffer.bytes = ctypes.cast(c_char_p(content), c_void_p)
     out = c_void_p()
-    options = _open_options(threads, compute, False, None)
+    options = _open_options(threads, compute, False, None, variant)
     functions.model_open_buffers(buffers, len(files), byref(options), byref(out))
     return Model(out.value, "memory")
 
 
-def _open_options(threads: int, compute: str, allow_links: bool, tokenizer: Optional[Path]) -> Any:
+def _open_options(
+    threads: int,
+    compute: str,
+    allow_links: bool,
+    tokenizer: Optional[Path],
+    variant: Optional[str],
+) -> Any:
     options = initialised(t.OpenOptions, "open")
     fields(options, {"threads": threads})
     options.compute = choice(t.COMPUTES, compute, "compute")
     options.allow_links = int(allow_links)
     if tokenizer is not None:
         options.tokenizer_path = path_bytes(tokenizer)
+    if variant is not None:
+        options.variant = utf8(variant, "variant")
     return options
 
 
