@@ -3,17 +3,29 @@ import PackageDescription
 
 // The floors of docs/architecture.md, lowest first: a target imports only lower ones.
 
-let release = ["-O3", "-fvisibility=hidden", "-ffp-contract=off", "-fno-math-errno"]
+// FUZZ=1 instruments everything for libFuzzer; see `make fuzz`.
+let isFuzzing = Context.environment["FUZZ"] != nil
+// Undefined behaviour in C and C++ is a trap there. Weights lie at any address in files, and
+// are read so on purpose.
+let instruments =
+    isFuzzing
+    ? [
+        "-fsanitize=fuzzer-no-link,undefined", "-fno-sanitize=alignment,vptr",
+        "-fsanitize-trap=undefined",
+    ] : []
+let release =
+    ["-O3", "-fvisibility=hidden", "-ffp-contract=off", "-fno-math-errno"] + instruments
 let kernels: [CSetting] = [
     .unsafeFlags(release, .when(configuration: .release)),
     .unsafeFlags(["-O2", "-ffp-contract=off"], .when(configuration: .debug)),
 ]
-let shim: [CSetting] = [.unsafeFlags(["-fvisibility=hidden"])]
+let shim: [CSetting] = [.unsafeFlags(["-fvisibility=hidden"] + instruments)]
 let cxxShim: [CXXSetting] = [
     .define("ONNX_ML", to: "1"), .define("ONNX_NAMESPACE", to: "onnx"),
-    .unsafeFlags(["-fvisibility=hidden", "-fvisibility-inlines-hidden"]),
+    .unsafeFlags(["-fvisibility=hidden", "-fvisibility-inlines-hidden"] + instruments),
 ]
-let swift: [SwiftSetting] = [.swiftLanguageMode(.v6)]
+let swift: [SwiftSetting] =
+    [.swiftLanguageMode(.v6)] + (isFuzzing ? [.unsafeFlags(["-sanitize=fuzzer"])] : [])
 
 // On the leaf target alone: anywhere else they would leak into the test bundle, which
 // does not link against the static runtime.
@@ -27,6 +39,12 @@ let sharedObject: [LinkerSetting] = [
         "-Xlinker", "--build-id", "-Xlinker", "--gc-sections",
     ])
 ]
+
+let fuzzer = Target.executableTarget(
+    name: "fuzz", dependencies: ["FuzzTargets"], path: "Tests/Fuzz/Runner", swiftSettings: swift,
+    linkerSettings: [
+        .unsafeFlags([Context.environment["FUZZ_RUNTIME"] ?? "", "-lstdc++"])
+    ])
 
 let package = Package(
     name: "Unsay",
@@ -126,6 +144,15 @@ let package = Package(
             name: "DecodingTests",
             dependencies: ["Decoding", "Models", "T5", "Tensors", "Support", "CUnsay"],
             swiftSettings: swift),
+        // What libFuzzer runs, and the inputs that once broke it run again.
+        .target(
+            name: "FuzzTargets",
+            dependencies: [
+                "Patching", "Decoding", "Models", "T5", "Tokenizers", "Tensors", "Support",
+                "CUnsay",
+            ],
+            path: "Tests/Fuzz/Targets", swiftSettings: swift),
+        .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: swift),
         .testTarget(
             name: "PatchingTests",
             dependencies: [
@@ -133,6 +160,6 @@ let package = Package(
                 "Support", "CUnsay",
             ],
             swiftSettings: swift),
-    ],
+    ] + (isFuzzing ? [fuzzer] : []),
     cLanguageStandard: .c11,
     cxxLanguageStandard: .cxx17)

@@ -67,7 +67,7 @@ extension Delta {
     }
 
     /// Reads a delta from a file's bytes; see `open`.
-    static func parse(_ file: Bytes, named name: String) throws -> Delta {
+    package static func parse(_ file: Bytes, named name: String) throws -> Delta {
         let content = file.count - digestSize
         guard content >= headerSize,
             file.withBytes({ $0[..<magic.count].elementsEqual(magic) })

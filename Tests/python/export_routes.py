@@ -28,6 +28,8 @@ LOSSY = {
     "cast bfloat16",
     "int8 per channel",
     "uint8",
+    "uint8, onnxruntime",
+    "8-bit products",
     "QDQ static",
     "4 bits",
     "4 bits asymmetric",
@@ -37,6 +39,9 @@ LOSSY = {
     "NF4",
     "FP4",
 }
+
+#: Routes that change what the model is, not only how it is stored.
+ANOTHER_MODEL = {"4 bits with g_idx"}
 
 
 def route(name: str) -> Callable[[Route], Route]:
@@ -317,6 +322,71 @@ ROUTES["int8 per channel"] = dynamic(signed=True, per_channel=True)
 ROUTES["uint8"] = dynamic(signed=False, per_channel=False)
 
 
+def optimized_after(name: str) -> Route:
+    """onnxruntime's fused operators for what a quantiser made."""
+
+    def both(folder: Path) -> None:
+        ROUTES[name](folder)
+        ROUTES["onnxruntime, extended"](folder)
+
+    return both
+
+
+ROUTES["uint8, onnxruntime"] = optimized_after("uint8")
+
+
+@route("8-bit products")
+def _(folder: Path) -> None:
+    """QLinearMatMul, as static quantisers write it: the data, too, are 8-bit integers."""
+    for path in every_model(folder):
+        with edited(path) as model:
+            names = {tensor.name: tensor for _, tensor in weights(model)}
+            for graph in graphs(model.graph):
+                for index, node in reversed(list(enumerate(graph.node))):
+                    weight = names.get(node.input[1]) if node.op_type == "MatMul" else None
+                    if weight is None:
+                        continue
+                    values = numpy_helper.to_array(weight)
+                    scale = numpy.float32(numpy.abs(values).max() / 127)
+                    integers = numpy.round(values / scale).astype(numpy.int8)
+                    stem = f"{node.output[0]}_{index}"
+                    data, output = node.input[0], node.output[0]
+                    constants = {
+                        "scale": numpy.float32(0.1),
+                        "zero": numpy.int8(0),
+                        "weight": integers,
+                        "weight_scale": scale,
+                    }
+                    for name, value in constants.items():
+                        graph.initializer.append(
+                            numpy_helper.from_array(numpy.asarray(value), f"{stem}_{name}")
+                        )
+                    scale_and_zero = [f"{stem}_scale", f"{stem}_zero"]
+                    graph.node.remove(node)
+                    made = [
+                        helper.make_node(
+                            "QuantizeLinear", [data, *scale_and_zero], [f"{stem}_data"]
+                        ),
+                        helper.make_node(
+                            "QLinearMatMul",
+                            [
+                                f"{stem}_data",
+                                *scale_and_zero,
+                                f"{stem}_weight",
+                                f"{stem}_weight_scale",
+                                f"{stem}_zero",
+                                *scale_and_zero,
+                            ],
+                            [f"{stem}_product"],
+                        ),
+                        helper.make_node(
+                            "DequantizeLinear", [f"{stem}_product", *scale_and_zero], [output]
+                        ),
+                    ]
+                    for each in reversed(made):
+                        graph.node.insert(index, each)
+
+
 @route("QDQ static")
 def _(folder: Path) -> None:
     """Weights as integers behind DequantizeLinear, per channel; activations stay float."""
@@ -376,7 +446,7 @@ ROUTES["4 bits QDQ"] = blocks(qdq=True)
 
 @route("4 bits with g_idx")
 def _(folder: Path) -> None:
-    """Blocks that a GPTQ quantiser reordered: each column names its scale."""
+    """Columns that name their scale, as in blocks that a GPTQ quantiser reordered."""
     ROUTES["4 bits"](folder)
     for path in every_model(folder):
         with edited(path) as model:

@@ -18,12 +18,14 @@ KINDS = {
 }
 
 
-def session(path: Path):
+def session(path: Path, optimizes: bool):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
-    # Its optimiser may trade exactness for speed, e.g. 8-bit activations.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    if not optimizes:
+        # The optimiser takes 4-bit weights for a permission to round the data, too.
+        level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = level
     return onnxruntime.InferenceSession(
         str(path), options, providers=["CPUExecutionProvider"]
     )
@@ -32,8 +34,8 @@ def session(path: Path):
 class Session:
     """A session that is fed by the meaning of its inputs, whatever an exporter called them."""
 
-    def __init__(self, path: Path, info):
-        self.session, self.info = session(path), info
+    def __init__(self, path: Path, info, optimizes: bool):
+        self.session, self.info = session(path, optimizes), info
         self.outputs = [output.name for output in self.session.get_outputs()]
 
     def takes(self, part: str) -> bool:
@@ -93,20 +95,44 @@ def stepwise(first: Session, then: Session, states, length: int, written: list[i
     return numpy.stack(found)
 
 
-def files(folder: Path, pattern: str) -> list[Path]:
-    return sorted(path for path in folder.rglob("*.onnx") if re.fullmatch(pattern, path.name))
-
-
 class Runtime:
     """The ways of a folder, by name: each gives [len(written), vocab_size] for an input."""
 
-    def __init__(self, folder: Path, info):
+    def __init__(self, folder: Path, info, optimizes: bool = True):
         self.info = info
-        self.sessions = {path.stem: Session(path, info) for path in folder.rglob("*.onnx")}
+        self.sessions = {
+            path.stem: Session(path, info, optimizes) for path in folder.rglob("*.onnx")
+        }
 
     def named(self, pattern: str) -> Session | None:
         found = [each for name, each in self.sessions.items() if re.search(pattern, name)]
         return found[0] if found else None
+
+    @property
+    def is_beam_search(self) -> bool:
+        return any(each.outputs == ["sequences"] for each in self.sessions.values())
+
+    def sequences(self, ids: list[int], max_length: int) -> list[int]:
+        """What a BeamSearch file writes with one beam, the start included."""
+        (only,) = self.sessions.values()
+        feed = {
+            "input_ids": numpy.array([ids], numpy.int32),
+            "length_penalty": numpy.ones(1, numpy.float32),
+            "repetition_penalty": numpy.ones(1, numpy.float32),
+        }
+        for name, value in (
+            ("max_length", max_length),
+            ("min_length", 0),
+            ("num_beams", 1),
+            ("num_return_sequences", 1),
+        ):
+            feed[name] = numpy.array([value], numpy.int32)
+        return only.session.run(None, feed)[0][0, 0].tolist()
+
+    def states(self, ids: list[int]) -> numpy.ndarray:
+        """The encoder's output, [len(ids), d_model]."""
+        outputs = self.named("encoder").run(given=[ids], encoder_length=len(ids))
+        return outputs.get("last_hidden_state", outputs.get("encoder_hidden_states"))[0]
 
     def logits(self, ids: list[int], written: list[int]) -> dict[str, numpy.ndarray]:
         length = len(ids)
@@ -115,20 +141,20 @@ class Runtime:
             given = whole.run(given=[ids], written=[written], encoder_length=length)
             return {"whole": given["logits"][0]}
         ways: dict[str, numpy.ndarray] = {}
-        encoder = self.named(r"(?<!_)encoder(?!_decoder)")
+        encoder = self.named(r"encoder(?!_decoder)")
         init = self.named("encoder_decoder_init")
         merged = self.named("decoder_model_merged")
         plain = self.named(r"decoder_model(?!_merged)|[a-z]_decoder(?!_init)(?!_model)")
         past = self.named("decoder_with_past")
         if init is not None:
             outputs = init.run(given=[ids], written=[written[:1]], encoder_length=length)
-            rest = self.continued(plain, outputs, length, written)
+            rest = self.continued(plain, outputs, length, written[1:])
             ways["init"] = numpy.concatenate([outputs["logits"][0], rest])
             return ways
         outputs = encoder.run(given=[ids], encoder_length=length)
         states = outputs.get("last_hidden_state", outputs.get("encoder_hidden_states"))
         if plain is not None and plain.takes("past_key_cross"):
-            ways["cached"] = self.crossed(plain, outputs, length, written)
+            ways["cached"] = self.continued(plain, outputs, length, written)
             return ways
         for name, decoder in (("decoder", plain), ("merged", merged)):
             if decoder is None:
@@ -145,15 +171,7 @@ class Runtime:
 
     @staticmethod
     def continued(decoder: Session, outputs: dict, length: int, written: list[int]):
-        found, cache = [], cache_of(outputs, {})
-        for id in written[1:]:
-            step = decoder.run(written=[[id]], encoder_length=length, **cache)
-            cache = {**cache, **cache_of(step, {})}
-            found.append(step["logits"][0, -1])
-        return numpy.stack(found)
-
-    @staticmethod
-    def crossed(decoder: Session, outputs: dict, length: int, written: list[int]):
+        """The logits of tokens one by one, from the cache that another session made."""
         found, cache = [], cache_of(outputs, {})
         for id in written:
             step = decoder.run(written=[[id]], encoder_length=length, **cache)

@@ -1,0 +1,67 @@
+import Models
+import Patching
+import Support
+import T5
+
+/// Files of the repository that a target needs a whole model of.
+let tinyModel = readFolder("Models/tiny-v10")
+
+func readFolder(_ path: String) -> [String: [UInt8]] {
+    let tests = #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(3)
+        .joined(separator: "/")
+    var files: [String: [UInt8]] = [:]
+    for name in [
+        "encoder_model.onnx", "decoder_model_merged.onnx", "config.json", "generation_config.json",
+        "spiece.model", "tokenizer_config.json",
+    ] {
+        do {
+            let bytes = try Files.read("\(tests)/\(path)/\(name)", limit: 1 << 24)
+            files[name] = bytes.withBytes(Array.init)
+        } catch {}
+    }
+    return files
+}
+
+private let tinyCheckpoint = Result { try opened(tinyModel) }
+
+/// Opens files from memory.
+func opened(_ files: [String: [UInt8]]) throws -> Checkpoint {
+    let buffers = files.map { name, content in
+        let copy = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: max(content.count, 1), alignment: 1)
+        copy.copyBytes(from: content)
+        return (name: name, bytes: UnsafeRawBufferPointer(rebasing: copy[..<content.count]), copy)
+    }
+    defer { for buffer in buffers { buffer.2.deallocate() } }
+    return try Checkpoint.open(buffers: buffers.map { ($0.name, $0.bytes) })
+}
+
+extension FuzzTarget {
+    static func open(configuration bytes: UnsafeRawBufferPointer) throws {
+        let names = ["config.json", "generation_config.json", "tokenizer_config.json"]
+        let parts = bytes.split(separator: 0, maxSplits: 2, omittingEmptySubsequences: false)
+        var files = tinyModel
+        for (name, part) in zip(names, parts) { files[name] = Array(part) }
+        try use(opened(files))
+    }
+
+    static func apply(delta bytes: UnsafeRawBufferPointer) throws {
+        var file = Array(bytes)
+        var digest = SHA256()
+        digest.update(bytes)
+        file += digest.finish()
+        let delta = try Delta.parse(
+            Bytes(capacity: file.count, purpose: "a delta") { out in
+                out.copyBytes(from: file)
+                return file.count
+            }, named: "delta")
+        let checkpoint = try tinyCheckpoint.get()
+        let read = try delta.applied(
+            to: { try checkpoint.read($0, into: $1) }, layout: checkpoint.layout)
+        for (index, parameter) in checkpoint.layout.parameters.enumerated() {
+            let values = UnsafeMutableBufferPointer<Float>.allocate(capacity: parameter.count)
+            defer { values.deallocate() }
+            try read(index, values)
+        }
+    }
+}

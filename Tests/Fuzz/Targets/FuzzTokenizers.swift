@@ -1,0 +1,43 @@
+import Models
+import Tensors
+import Tokenizers
+
+private let texts = [
+    "", " ", "a small library  for reading files\n", "<extra_id_0> caf\u{e9} \u{fb01} \u{1F469}\u{200D}\u{1F4BB}",
+    "\u{0}\u{7f}\u{FEFF}!!!!!!", "Ⅷ ｆｕｌｌ　width\u{301}",
+]
+
+extension FuzzTarget {
+    static func tokenize(spiece bytes: UnsafeRawBufferPointer) throws {
+        // The last byte, whatever it is in the model, chooses the options.
+        let choice = bytes.last ?? 0
+        try use(
+            SentencePieceTokenizer(
+                model: bytes, named: "spiece.model", extraIDs: Int(choice >> 1),
+                legacy: choice & 1 == 0))
+    }
+
+    static func tokenize(json bytes: UnsafeRawBufferPointer) throws {
+        var files = tinyModel
+        files["spiece.model"] = nil
+        files["tokenizer.json"] = Array(bytes)
+        let model = try Model(opened(files), tokenizerPath: nil, workers: Workers(threads: 1))
+        if let tokenizer = model.tokenizer { try use(tokenizer) }
+    }
+
+    static func use(_ tokenizer: any Tokenizer) throws {
+        for text in texts {
+            let tokens = try tokenizer.encode(text)
+            let size = text.utf8.count
+            var end = 0
+            for token in tokens {
+                guard token.begin >= 0, token.begin <= token.end, token.end <= size,
+                    token.end >= end
+                else { preconditionFailure("a span outside its text") }
+                end = token.end
+            }
+            _ = try tokenizer.decode(tokens.map(\.id))
+        }
+        _ = try tokenizer.decode([-1, 0, 1, 2, 3, 31, 32, .max, .min])
+    }
+}
