@@ -3,11 +3,9 @@ import Support
 import T5
 
 /// How a model's text is cut into tokens: the vocabulary found beside its weights.
-package enum Vocabulary: Sendable {
-    /// The bytes of spiece.model.
-    case sentencePiece(bytes: [UInt8])
-    /// The bytes of tokenizer.json.
-    case tokenizerJSON(bytes: [UInt8])
+enum Vocabulary {
+    /// A spiece.model or a tokenizer.json.
+    case file(name: String, OnnxFile)
     /// ByT5: ids are bytes, and there is no file.
     case bytes
 }
@@ -21,7 +19,7 @@ package final class Checkpoint: @unchecked Sendable {
     package let configuration: T5Configuration
     package let layout: ParameterLayout
     /// nil if there is no vocabulary beside the weights.
-    package let vocabulary: Vocabulary?
+    let vocabulary: Vocabulary?
     /// Of tokenizer_config.json: what the vocabulary's own file does not tell.
     package let tokenizerOptions: (extraIDs: Int, legacy: Bool)
     package let hasDecoder: Bool
@@ -133,11 +131,8 @@ package final class Checkpoint: @unchecked Sendable {
     private static func findVocabulary(
         in folder: ModelFolder, _ config: JSON?, _ tokenizer: JSON?
     ) throws -> Vocabulary? {
-        if let file = try folder.sideFile("spiece.model") {
-            return .sentencePiece(bytes: Array(file.bytes))
-        }
-        if let file = try folder.sideFile("tokenizer.json") {
-            return .tokenizerJSON(bytes: Array(file.bytes))
+        for name in ["spiece.model", "tokenizer.json"] {
+            if let file = try folder.sideFile(name) { return .file(name: name, file) }
         }
         let name = (tokenizer?["tokenizer_class"] ?? config?["tokenizer_class"])?.string
         return name?.hasPrefix("ByT5") == true ? .bytes : nil

@@ -6,7 +6,8 @@ import Tokenizers
 extension Model {
     /// A model on a checkpoint, with the vocabulary found beside its weights.
     ///
-    /// - Parameter tokenizerPath: a spiece.model to use instead; nil: the one found.
+    /// - Parameter tokenizerPath: a spiece.model or tokenizer.json to use instead; nil: the one
+    ///   found.
     package convenience init(
         _ checkpoint: Checkpoint, tokenizerPath: String?, workers: Workers
     ) throws {
@@ -19,24 +20,27 @@ extension Model {
     ) throws -> (any Tokenizer)? {
         if let path {
             let bytes = try Files.read(path, limit: largestVocabulary)
-            return try bytes.withBytes { try sentencePiece($0, path, checkpoint) }
+            return try bytes.withBytes { try tokenizer($0, path, checkpoint) }
         }
         switch checkpoint.vocabulary {
-        case .sentencePiece(let bytes):
-            return try bytes.withUnsafeBytes { try sentencePiece($0, "spiece.model", checkpoint) }
+        case .file(let name, let file):
+            return try withExtendedLifetime(file) { try tokenizer($0.bytes, name, checkpoint) }
         case .bytes: return try ByteTokenizer()
-        case .tokenizerJSON, nil: return nil
+        case nil: return nil
         }
     }
 
-    private static func sentencePiece(
+    /// A spiece.model or a tokenizer.json, which begins with a brace.
+    private static func tokenizer(
         _ bytes: UnsafeRawBufferPointer, _ name: String, _ checkpoint: Checkpoint
-    ) throws -> SentencePieceTokenizer {
-        try SentencePieceTokenizer(
+    ) throws -> any Tokenizer {
+        let first = bytes.first { !" \n\r\t".utf8.contains($0) }
+        if first == UInt8(ascii: "{") { return try FastTokenizer(json: bytes, named: name) }
+        return try SentencePieceTokenizer(
             model: bytes, named: name, extraIDs: checkpoint.tokenizerOptions.extraIDs,
             legacy: checkpoint.tokenizerOptions.legacy)
     }
 }
 
-/// 1 GB: the vocabularies of T5 have less than 10 MB.
+/// 1 GB: the vocabularies of T5 have less than 20 MB.
 private let largestVocabulary = 1 << 30

@@ -44,6 +44,25 @@ struct CharacterMap: Sendable {
         return found
     }
 
+    /// The shortest rule that matches the start of a text, as the `tokenizers` library looks
+    /// rules up: by what it replaces the whole of `text`; nil if none does.
+    func shortest<Text: Sequence<UInt8>>(_ text: Text) -> ArraySlice<UInt8>? {
+        guard let first = units.first else { return nil }
+        var node = offset(first)
+        for byte in text where byte != 0 {
+            node ^= Int(byte)
+            guard node < units.count else { return nil }
+            let unit = units[node]
+            guard unit & 0x8000_00FF == UInt32(byte) else { return nil }
+            node ^= offset(unit)
+            guard unit >> 8 & 1 == 1 else { continue }
+            guard node < units.count else { return nil }
+            let place = Int(units[node] & 0x7FFF_FFFF)
+            return place < replacements.count ? replacement(at: place) : nil
+        }
+        return nil
+    }
+
     /// A replacement: the bytes from `place` up to the next NUL, which the last byte is.
     func replacement(at place: Int) -> ArraySlice<UInt8> {
         replacements[place...].prefix { $0 != 0 }

@@ -10,7 +10,9 @@ package final class SentencePieceTokenizer: Tokenizer {
     private let pieces: PieceTable
     private let kinds: [SentencePieceModel.Kind]
     private let normalizer: Normalizer
-    private let segmenter: UnigramSegmenter
+    private let segmenter: UnigramSegmenter<Float>
+    /// Of "<unk>", which transformers puts before a text that goes on, and takes away again.
+    private let scoreBefore: Float
     private let special: SpecialTokens
     /// The ids that decoding leaves out: the special tokens.
     private let skipped: Set<Int32>
@@ -53,6 +55,7 @@ package final class SentencePieceTokenizer: Tokenizer {
         kinds = model.pieces.map(\.kind)
         normalizer = try Normalizer(model, protected: index.userDefined, named: name)
         segmenter = UnigramSegmenter(model, trie: index.text, unknownID: index.unknownID)
+        scoreBefore = segmenter.score(of: Array("<unk>".utf8))
         byteIDs = index.byteIDs
         isLegacy = legacy
         unkTokenID = index.unknownID
@@ -129,10 +132,11 @@ package final class SentencePieceTokenizer: Tokenizer {
     private func pieces(of text: UnsafeBufferPointer<UInt8>) -> [Token] {
         let beginsWithSpace =
             text.first == UInt8(ascii: " ") || text.starts(with: Normalizer.space)
-        let normal = normalizer.normalize(text, continues: !isLegacy && beginsWithSpace)
+        let continues = !isLegacy && beginsWithSpace
+        let normal = normalizer.normalize(text, continues: continues)
         var tokens: [Token] = []
         var isAfterUnknown = false
-        for part in segmenter.split(normal.bytes) {
+        for part in segmenter.split(normal.bytes, from: continues ? scoreBefore : 0) {
             let begin = normal.origins[part.begin], end = normal.origins[part.end]
             let isUnknown = part.id == unkTokenID
             if isUnknown && !byteIDs.isEmpty {
@@ -151,7 +155,7 @@ package final class SentencePieceTokenizer: Tokenizer {
     /// An unknown character byte by byte. Where normalising kept its length, every id has its
     /// own byte of the text; else each has the whole character.
     private func addBytes(
-        of part: UnigramSegmenter.Part, _ normal: NormalizedText, to tokens: inout [Token]
+        of part: UnigramSegmenter<Float>.Part, _ normal: NormalizedText, to tokens: inout [Token]
     ) {
         let begin = normal.origins[part.begin], end = normal.origins[part.end]
         let isSameLength = end - begin == part.end - part.begin
@@ -187,17 +191,6 @@ package final class SentencePieceTokenizer: Tokenizer {
             }
         }
         return text.finish().stripped()
-    }
-
-    private func withSpaces(_ piece: UnsafeRawBufferPointer) -> [UInt8] {
-        var out: [UInt8] = []
-        var at = 0
-        while at < piece.count {
-            let isSpace = piece[at...].starts(with: Normalizer.space)
-            out.append(isSpace ? UInt8(ascii: " ") : piece[at])
-            at += isSpace ? Normalizer.space.count : 1
-        }
-        return out
     }
 
     package func piece(_ id: Int32) -> UnsafePointer<CChar>? { pieces[id] }

@@ -84,6 +84,9 @@ func characterLength(_ lead: UInt8) -> Int {
     lead < 0xC0 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4
 }
 
+/// White space as Unicode has it, the property White_Space.
+func isWhiteSpace(_ character: Unicode.Scalar) -> Bool { character.properties.isWhitespace }
+
 /// White space as Python's `str.isspace` has it: Unicode's, and U+001C to U+001F.
 private func isSpace(_ text: UnsafeBufferPointer<UInt8>, _ begin: Int, _ length: Int) -> Bool {
     let first = text[begin]

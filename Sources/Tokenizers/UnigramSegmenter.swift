@@ -1,8 +1,9 @@
 /// Splits normalised text into the pieces whose scores add up to the most.
 ///
-/// The order of the sums, their precision and the choice between equals are those of
-/// libsentencepiece, so that ids are the same even where two splits tie.
-struct UnigramSegmenter: Sendable {
+/// The order of the sums, their precision (`Score`: single in libsentencepiece, double in the
+/// `tokenizers` library) and the choice between equals are theirs, so that ids are the same
+/// even where two splits tie.
+struct UnigramSegmenter<Score: BinaryFloatingPoint & Sendable>: Sendable {
     /// One piece of the best split; `end` is exclusive.
     struct Part {
         var id: Int32
@@ -13,32 +14,53 @@ struct UnigramSegmenter: Sendable {
     /// The best way to get to a byte offset.
     private struct Arrival {
         var id: Int32 = 0
-        var score: Float = 0
+        var score: Score = 0
         /// Where its last piece begins; -1 if the offset has not been reached.
         var begin = -1
     }
 
     private let trie: PieceTrie
-    private let scores: [Float]
+    private let scores: [Score]
     private let kinds: [SentencePieceModel.Kind]
     private let unknownID: Int32
-    private let unknownScore: Float
-    private let maxScore: Float
+    private let unknownScore: Score
+    private let maxScore: Score
+
+    /// All pieces are used, as `tokenizers` does.
+    init(scores: [Score], trie: PieceTrie, unknownID: Int32) {
+        self.trie = trie
+        self.unknownID = unknownID
+        self.scores = scores
+        kinds = [SentencePieceModel.Kind](repeating: .normal, count: scores.count)
+        unknownScore = (scores.min() ?? 0) - unknownPenalty()
+        maxScore = scores.max() ?? 0
+    }
 
     init(_ model: SentencePieceModel, trie: PieceTrie, unknownID: Int32) {
         self.trie = trie
         self.unknownID = unknownID
-        scores = model.pieces.map(\.score)
+        scores = model.pieces.map { Score($0.score) }
         kinds = model.pieces.map(\.kind)
-        let normal = model.pieces.filter { $0.kind == .normal }.map(\.score)
-        // 10: libsentencepiece's penalty for an unknown character.
-        unknownScore = (normal.min() ?? 0) - 10
+        let normal = model.pieces.filter { $0.kind == .normal }.map { Score($0.score) }
+        unknownScore = (normal.min() ?? 0) - unknownPenalty()
         maxScore = normal.max() ?? 0
     }
 
+    /// The score of the best split.
+    func score(of text: [UInt8]) -> Score {
+        arrivals(in: text, from: 0).last?.score ?? 0
+    }
+
     /// The parts of `text`, which is valid UTF-8, from its start to its end.
-    func split(_ text: [UInt8]) -> [Part] {
+    ///
+    /// - Parameter score: what went before the text adds up to; it decides how sums round.
+    func split(_ text: [UInt8], from score: Score = 0) -> [Part] {
+        path(through: arrivals(in: text, from: score))
+    }
+
+    private func arrivals(in text: [UInt8], from score: Score) -> [Arrival] {
         var arrivals = [Arrival](repeating: Arrival(), count: text.count + 1)
+        arrivals[0].score = score
         var start = 0
         while start < text.count {
             let score = arrivals[start].score
@@ -61,16 +83,16 @@ struct UnigramSegmenter: Sendable {
             }
             start += length
         }
-        return path(through: arrivals)
+        return arrivals
     }
 
     /// A user-defined piece beats whatever else its characters could be split into.
-    private func pieceScore(_ id: Int32, length: Int) -> Float {
+    private func pieceScore(_ id: Int32, length: Int) -> Score {
         guard kinds[Int(id)] == .userDefined else { return scores[Int(id)] }
-        return Float(length) * maxScore - 0.1
+        return Score(length) * maxScore - 0.1
     }
 
-    private func offer(_ id: Int32, _ score: Float, _ begin: Int, _ arrival: inout Arrival) {
+    private func offer(_ id: Int32, _ score: Score, _ begin: Int, _ arrival: inout Arrival) {
         guard arrival.begin < 0 || score > arrival.score else { return }
         arrival = Arrival(id: id, score: score, begin: begin)
     }
@@ -86,3 +108,6 @@ struct UnigramSegmenter: Sendable {
         return parts.reversed()
     }
 }
+
+/// What an unknown character costs more than the least likely piece, in both libraries.
+private func unknownPenalty<Score: BinaryFloatingPoint>() -> Score { 10 }

@@ -116,7 +116,9 @@ def outcome(start: str, path: Path, route: str) -> str:
             assert error < limit, f"{error} of the range of the logits"
         reason = next((why for key, why in NOT_RUN.items() if f"__{key}" in start), None)
         runs = reason is None and runs_at_all(folder, model, source)
-        if runs and not rounds_activations(start, route):
+        # Of a table and a head that are one matrix, rounded apart, we take one for both.
+        is_apart = is_lossy and bool(model.info.ties_head)
+        if runs and not is_apart and not rounds_activations(start, route):
             theirs = runtime_error(model, folder, source, optimizes=False)
             assert theirs < 1e-4, f"as it came: {theirs} of the range of the logits"
         if model.info.num_decoder_layers:

@@ -3,7 +3,8 @@ import Tensors
 import Tokenizers
 
 private let texts = [
-    "", " ", "a small library  for reading files\n", "<extra_id_0> caf\u{e9} \u{fb01} \u{1F469}\u{200D}\u{1F4BB}",
+    "", " ", "a small library  for reading files\n",
+    "<extra_id_0> caf\u{e9} \u{fb01} \u{1F469}\u{200D}\u{1F4BB}",
     "\u{0}\u{7f}\u{FEFF}!!!!!!", "Ⅷ ｆｕｌｌ　width\u{301}",
 ]
 

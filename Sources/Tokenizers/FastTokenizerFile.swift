@@ -1,0 +1,211 @@
+import CUnsay
+import Support
+
+/// A tokenizer.json as read: what the `tokenizers` library calls the fast tokenizer of a
+/// unigram model, T5's.
+struct FastTokenizerFile {
+    struct AddedToken {
+        var id: Int32 = 0
+        var content: [UInt8] = []
+        var isSpecial = false
+        /// Matched in the normalised text, not in the text as given.
+        var isNormalized = false
+        /// Takes the white space before it, or after it, out of the text.
+        var stripsLeft = false
+        var stripsRight = false
+        /// Matches no part of a longer word.
+        var isSingleWord = false
+    }
+
+    enum Normalization {
+        case characterMap(CharacterMap)
+        case strip(left: Bool, right: Bool)
+        /// Runs of two or more spaces.
+        case spaces(with: [UInt8])
+        case replace([UInt8], with: [UInt8])
+    }
+
+    enum PreTokenization {
+        case whitespaceSplit
+        case metaspace(prepends: PrependScheme, splits: Bool)
+    }
+
+    enum PrependScheme: String { case always, first, never }
+
+    private(set) var pieces: [[UInt8]] = []
+    private(set) var scores: [Double] = []
+    private(set) var unknownID: Int32 = 0
+    private(set) var hasByteFallback = false
+    private(set) var addedTokens: [AddedToken] = []
+    private(set) var normalizations: [Normalization] = []
+    private(set) var preTokenizations: [PreTokenization] = []
+    /// Whether decoding drops the spaces that its first piece begins with.
+    private(set) var dropsFirstSpace = true
+    private(set) var decodesBytes = false
+
+    private let name: String
+
+    /// - Throws: `UNSAY_E_FORMAT` if the bytes are no tokenizer.json, or a damaged one;
+    ///   `UNSAY_E_UNSUPPORTED` naming what no T5 has.
+    init(parsing bytes: UnsafeRawBufferPointer, named name: String) throws {
+        self.name = name
+        let scanner = try JSONScanner(bytes, named: name)
+        let members = try scanner.members(of: scanner.document)
+        guard let model = members["model"] else { throw damaged("it has no \"model\"") }
+        try readModel(scanner, model)
+        try members["added_tokens"].map { try readAddedTokens(scanner, $0) }
+        try members["normalizer"].map { try readNormalizer(scanner.parse($0)) }
+        try members["pre_tokenizer"].map { try readPreTokenizer(scanner.parse($0)) }
+        try members["decoder"].map { try readDecoder(scanner.parse($0)) }
+    }
+
+    private func damaged(_ found: String) -> Failure {
+        Failure(UNSAY_E_FORMAT, "\(name): expected a tokenizer.json, but \(found)")
+    }
+
+    private func unsupported(_ what: String) -> Failure {
+        Failure(UNSAY_E_UNSUPPORTED, "\(name): \(what); T5's are supported")
+    }
+
+    // MARK: The model
+
+    private mutating func readModel(_ scanner: JSONScanner, _ range: Range<Int>) throws {
+        var members = try scanner.members(of: range)
+        let vocabulary = members.removeValue(forKey: "vocab")
+        members["merges"] = nil
+        let kind = try members["type"].map { try scanner.parse($0) }?.string ?? "Unigram"
+        guard kind == "Unigram" else { throw unsupported("the model is of type \(kind)") }
+        guard let vocabulary else { throw damaged("its model has no \"vocab\"") }
+        try scanner.elements(of: vocabulary) { entry in
+            var parts: [Range<Int>] = []
+            try scanner.elements(of: entry) { parts.append($0) }
+            guard parts.count == 2 else {
+                throw damaged("entry \(pieces.count) of its vocabulary is no [piece, score]")
+            }
+            let piece = try scanner.string(parts[0])
+            guard !piece.contains(0) else { throw damaged("piece \(pieces.count) holds a NUL") }
+            pieces.append(piece)
+            scores.append(try scanner.number(parts[1]))
+        }
+        let unknown = try members["unk_id"].map { try scanner.parse($0) }?.int
+        guard let unknown, pieces.indices.contains(unknown), pieces.count <= 1 << 24 else {
+            throw damaged("its unk_id is not one of the \(pieces.count) pieces")
+        }
+        unknownID = Int32(unknown)
+        hasByteFallback = try members["byte_fallback"].map { try scanner.parse($0) }?.bool ?? false
+    }
+
+    private mutating func readAddedTokens(_ scanner: JSONScanner, _ range: Range<Int>) throws {
+        guard let list = try scanner.parse(range).array else { return }
+        for entry in list {
+            guard let id = entry["id"]?.int, let content = entry["content"]?.string,
+                !content.isEmpty, id >= 0, id < 1 << 24, id < pieces.count + list.count
+            else { throw damaged("added token \(addedTokens.count) is incomplete") }
+            func flag(_ name: String) -> Bool { entry[name]?.bool ?? false }
+            addedTokens.append(
+                AddedToken(
+                    id: Int32(id), content: Array(content.utf8), isSpecial: flag("special"),
+                    isNormalized: flag("normalized"), stripsLeft: flag("lstrip"),
+                    stripsRight: flag("rstrip"), isSingleWord: flag("single_word")))
+        }
+    }
+
+    // MARK: The text
+
+    private mutating func readNormalizer(_ json: JSON) throws {
+        guard json != .null else { return }
+        switch json["type"]?.string {
+        case "Sequence": for each in json["normalizers"]?.array ?? [] { try readNormalizer(each) }
+        case "Precompiled":
+            guard let text = json["precompiled_charsmap"]?.string, let map = decodedBase64(text)
+            else { throw damaged("its character map is not base64") }
+            normalizations.append(.characterMap(try CharacterMap(map, named: name)))
+        case "Strip":
+            normalizations.append(
+                .strip(
+                    left: json["strip_left"]?.bool ?? true,
+                    right: json["strip_right"]?.bool ?? true))
+        case "Replace":
+            let content = Array((json["content"]?.string ?? "").utf8)
+            if let text = json["pattern"]?["String"]?.string, !text.isEmpty {
+                normalizations.append(.replace(Array(text.utf8), with: content))
+            } else if json["pattern"]?["Regex"]?.string == " {2,}" {
+                normalizations.append(.spaces(with: content))
+            } else {
+                throw unsupported("its normalizer replaces a pattern other than \" {2,}\"")
+            }
+        case let kind: throw unsupported("it has a normalizer of type \(kind ?? "none")")
+        }
+    }
+
+    private mutating func readPreTokenizer(_ json: JSON) throws {
+        guard json != .null else { return }
+        switch json["type"]?.string {
+        case "Sequence":
+            for each in json["pretokenizers"]?.array ?? [] { try readPreTokenizer(each) }
+        case "WhitespaceSplit": preTokenizations.append(.whitespaceSplit)
+        case "Metaspace":
+            let scheme = try prependScheme(json)
+            preTokenizations.append(
+                .metaspace(prepends: scheme, splits: json["split"]?.bool ?? true))
+        case let kind: throw unsupported("it has a pre_tokenizer of type \(kind ?? "none")")
+        }
+    }
+
+    private func prependScheme(_ json: JSON) throws -> PrependScheme {
+        guard json["replacement"]?.string ?? "\u{2581}" == "\u{2581}" else {
+            throw unsupported("its Metaspace does not write spaces as U+2581")
+        }
+        // Older files say it with add_prefix_space alone.
+        let older = json["add_prefix_space"]?.bool ?? true ? "always" : "never"
+        let scheme = json["prepend_scheme"]?.string ?? older
+        guard let known = PrependScheme(rawValue: scheme) else {
+            throw unsupported("its Metaspace has the prepend_scheme \(scheme)")
+        }
+        return known
+    }
+
+    private mutating func readDecoder(_ json: JSON) throws {
+        guard json != .null else { return }
+        switch json["type"]?.string {
+        case "Sequence": for each in json["decoders"]?.array ?? [] { try readDecoder(each) }
+        case "Metaspace": dropsFirstSpace = try prependScheme(json) != .never
+        case "ByteFallback": decodesBytes = true
+        case "Fuse": break
+        case let kind: throw unsupported("it has a decoder of type \(kind ?? "none")")
+        }
+    }
+}
+
+/// The bytes of standard base64 with padding; nil for anything else.
+func decodedBase64(_ text: String) -> [UInt8]? {
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(text.utf8.count / 4 * 3)
+    var bits: UInt32 = 0
+    var count = 0
+    var padding = 0
+    for character in text.utf8 {
+        let value: UInt32
+        switch character {
+        case UInt8(ascii: "A")...UInt8(ascii: "Z"): value = UInt32(character - 65)
+        case UInt8(ascii: "a")...UInt8(ascii: "z"): value = UInt32(character - 71)
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): value = UInt32(character + 4)
+        case UInt8(ascii: "+"): value = 62
+        case UInt8(ascii: "/"): value = 63
+        case UInt8(ascii: "="):
+            value = 0
+            padding += 1
+        default: return nil
+        }
+        guard padding == 0 || character == UInt8(ascii: "=") else { return nil }
+        bits = bits << 6 | value
+        count += 1
+        guard count == 4 else { continue }
+        for shift in [16, 8, 0] { bytes.append(UInt8(truncatingIfNeeded: bits >> shift)) }
+        bits = 0
+        count = 0
+    }
+    guard count == 0, padding <= 2, padding <= bytes.count else { return nil }
+    bytes.removeLast(padding)
+    return bytes
+}

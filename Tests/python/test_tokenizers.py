@@ -1,0 +1,123 @@
+"""5,000 lines, odd and ordinary, are split as transformers splits them, and joined again.
+
+Tests/Goldens/make_corpus.py wrote what transformers gives.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import shutil
+from pathlib import Path
+
+import numpy
+import onnx
+import pytest
+import unsay
+from conftest import DEBSUM, GOLDENS
+
+WAYS = ["spiece, legacy", "spiece", "json, always", "json, first", "json, old"]
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    return json.loads(lzma.decompress((GOLDENS / "corpus.json.xz").read_bytes()))
+
+
+def variants() -> dict[str, dict]:
+    """The layouts of tokenizer.json in public repositories, as in make_corpus.py."""
+    text = lzma.decompress((GOLDENS / "tokenizer.json.xz").read_bytes())
+    always, first, old = json.loads(text), json.loads(text), json.loads(text)
+    first["pre_tokenizer"]["prepend_scheme"] = "first"
+    first["decoder"]["prepend_scheme"] = "first"
+    old["normalizer"] = old["normalizer"]["normalizers"][0]
+    metaspace = {"type": "Metaspace", "replacement": "▁", "add_prefix_space": True}
+    split = {"type": "WhitespaceSplit"}
+    old["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, metaspace]}
+    old["decoder"] = metaspace
+    for token in old["added_tokens"]:
+        token["lstrip"] = token["rstrip"] = False
+    return {"json, always": always, "json, first": first, "json, old": old}
+
+
+def smallest_model(folder: Path, vocab_size: int, **config) -> None:
+    """A container of the weights of a T5 of one layer each, just large enough to open."""
+    attention = {f"SelfAttention.{part}": (8, 8) for part in "qkvo"}
+    blocks = {"encoder": [attention], "decoder": [attention, dict(attention)]}
+    blocks["decoder"][1] = {f"EncDecAttention.{part}": (8, 8) for part in "qkvo"}
+    shapes = {"shared": (vocab_size, 8)}
+    for stack, layers in blocks.items():
+        block = f"{stack}.block.0.layer"
+        for index, layer in enumerate(layers):
+            shapes |= {f"{block}.{index}.{part}": shape for part, shape in layer.items()}
+        shapes[f"{block}.0.SelfAttention.relative_attention_bias"] = (32, 2)
+        shapes[f"{block}.{len(layers)}.DenseReluDense.wi"] = (8, 8)
+        shapes[f"{block}.{len(layers)}.DenseReluDense.wo"] = (8, 8)
+        for index in range(len(layers) + 1):
+            shapes[f"{block}.{index}.layer_norm"] = (8,)
+        shapes[f"{stack}.final_layer_norm"] = (8,)
+    tensors = [
+        onnx.numpy_helper.from_array(numpy.ones(shape, numpy.float32), f"{name}.weight")
+        for name, shape in shapes.items()
+    ]
+    graph = onnx.helper.make_graph([], "weights", [], [], tensors)
+    onnx.save(onnx.helper.make_model(graph), folder / "model.onnx")
+    about = {"num_heads": 2, "d_kv": 4, "vocab_size": vocab_size, **config}
+    (folder / "config.json").write_text(json.dumps(about))
+
+
+@pytest.fixture(params=WAYS, scope="module")
+def way(request, tmp_path_factory):
+    """A model whose vocabulary is read one way, and that way's name."""
+    name = request.param
+    folder = tmp_path_factory.mktemp("vocabulary")
+    smallest_model(folder, 8128)
+    if name.startswith("json"):
+        (folder / "tokenizer.json").write_text(json.dumps(variants()[name]))
+    else:
+        shutil.copy(DEBSUM / "spiece.model", folder)
+        about = {"legacy": name == "spiece, legacy"}
+        (folder / "tokenizer_config.json").write_text(json.dumps(about))
+    with unsay.open(folder) as model:
+        yield name, model
+
+
+def expected(corpus, name, part):
+    base, own = corpus["spiece, legacy"][part], corpus[name][part]
+    return [first if second is None else second for first, second in zip(base, own)]
+
+
+def test_every_line_has_the_ids_of_transformers(way, corpus):
+    name, model = way
+    for text, ids in zip(corpus["texts"], expected(corpus, name, "ids")):
+        assert list(model.encode(text).ids[:-1]) == ids, repr(text[:200])
+
+
+def test_every_line_is_joined_as_transformers_joins_it(way, corpus):
+    name, model = way
+    pairs = zip(expected(corpus, name, "ids"), expected(corpus, name, "decoded"))
+    for ids, text in pairs:
+        assert model.decode(ids) == text, ids[:50]
+
+
+def test_spans_follow_the_text_and_hold_what_their_pieces_say(way, corpus):
+    name, model = way
+    for text in corpus["texts"]:
+        tokens = model.encode(text)
+        end = 0
+        for id, (begin, stop) in zip(tokens.ids[:-1], tokens.spans):
+            assert end <= begin <= stop <= len(text) or begin == end == stop, repr(text[:200])
+            end = max(end, stop)
+            piece = model.piece(id).replace("▁", "").strip()
+            if piece.isascii() and piece.isalnum() and text.isascii():
+                # Characters that normalising drops belong to the token before them.
+                found = "".join(each for each in text[begin:stop] if each.isprintable())
+                assert found.strip() == piece, (repr(text[:200]), piece)
+
+
+def test_byt5_splits_into_bytes_and_special_tokens(corpus, tmp_path):
+    smallest_model(tmp_path, 384, tokenizer_class="ByT5Tokenizer")
+    with unsay.open(tmp_path) as model:
+        for text, ids in zip(corpus["texts"], corpus["bytes"]["ids"]):
+            found = list(model.encode(text).ids[:-1])
+            assert found == (ids or [byte + 3 for byte in text.encode()]), repr(text[:200])
