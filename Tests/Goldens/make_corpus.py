@@ -80,19 +80,29 @@ def lines(words):
 
 def variants(json_text):
     """The layouts of tokenizer.json that public repositories have, from today's."""
-    always = json.loads(json_text)
-    first = json.loads(json_text)
-    first["pre_tokenizer"]["prepend_scheme"] = "first"
-    first["decoder"]["prepend_scheme"] = "first"
-    old = json.loads(json_text)
+    never = json.loads(json_text)
+    always, first, old, added = (json.loads(json_text) for _ in range(4))
+    for scheme, each in (("always", always), ("first", first), ("always", added)):
+        each["pre_tokenizer"]["prepend_scheme"] = scheme
+        each["decoder"]["prepend_scheme"] = scheme
     old["normalizer"] = old["normalizer"]["normalizers"][0]
     metaspace = {"type": "Metaspace", "replacement": "▁", "add_prefix_space": True}
     split = {"type": "WhitespaceSplit"}
     old["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, metaspace]}
     old["decoder"] = metaspace
-    for token in old["added_tokens"]:
-        token["lstrip"] = token["rstrip"] = False
-    return {"always": always, "first": first, "old": old}
+    for token in added["added_tokens"]:
+        token["lstrip"] = token["rstrip"] = True
+    pieces = {piece: id for id, (piece, _) in enumerate(added["model"]["vocab"])}
+    for content, flags in (
+        ("lib", {"lstrip": True, "rstrip": True}),
+        ("GNU", {"single_word": True, "normalized": True}),
+        ("ﬁ", {"normalized": True}),
+        ("package", {"single_word": True, "special": True}),
+    ):
+        token = dict.fromkeys(("lstrip", "rstrip", "single_word", "normalized", "special"), False)
+        number = pieces.setdefault(content, len(pieces))
+        added["added_tokens"].append({"id": number, "content": content, **token, **flags})
+    return {"never": never, "always": always, "first": first, "old": old, "added": added}
 
 
 def main(model, target):

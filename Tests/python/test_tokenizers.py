@@ -16,7 +16,8 @@ import pytest
 import unsay
 from conftest import DEBSUM, GOLDENS
 
-WAYS = ["spiece, legacy", "spiece", "json, always", "json, first", "json, old"]
+WAYS = ["spiece, legacy", "spiece"]
+WAYS += [f"json, {name}" for name in ("never", "always", "first", "old", "added")]
 
 
 @pytest.fixture(scope="module")
@@ -27,17 +28,30 @@ def corpus():
 def variants() -> dict[str, dict]:
     """The layouts of tokenizer.json in public repositories, as in make_corpus.py."""
     text = lzma.decompress((GOLDENS / "tokenizer.json.xz").read_bytes())
-    always, first, old = json.loads(text), json.loads(text), json.loads(text)
-    first["pre_tokenizer"]["prepend_scheme"] = "first"
-    first["decoder"]["prepend_scheme"] = "first"
+    never = json.loads(text)
+    always, first, old, added = (json.loads(text) for _ in range(4))
+    for scheme, each in (("always", always), ("first", first), ("always", added)):
+        each["pre_tokenizer"]["prepend_scheme"] = scheme
+        each["decoder"]["prepend_scheme"] = scheme
     old["normalizer"] = old["normalizer"]["normalizers"][0]
     metaspace = {"type": "Metaspace", "replacement": "▁", "add_prefix_space": True}
     split = {"type": "WhitespaceSplit"}
     old["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, metaspace]}
     old["decoder"] = metaspace
-    for token in old["added_tokens"]:
-        token["lstrip"] = token["rstrip"] = False
-    return {"json, always": always, "json, first": first, "json, old": old}
+    for token in added["added_tokens"]:
+        token["lstrip"] = token["rstrip"] = True
+    pieces = {piece: id for id, (piece, _) in enumerate(added["model"]["vocab"])}
+    for content, flags in (
+        ("lib", {"lstrip": True, "rstrip": True}),
+        ("GNU", {"single_word": True, "normalized": True}),
+        ("ﬁ", {"normalized": True}),
+        ("package", {"single_word": True, "special": True}),
+    ):
+        token = dict.fromkeys(("lstrip", "rstrip", "single_word", "normalized", "special"), False)
+        number = pieces.setdefault(content, len(pieces))
+        added["added_tokens"].append({"id": number, "content": content, **token, **flags})
+    made = {"never": never, "always": always, "first": first, "old": old, "added": added}
+    return {f"json, {name}": each for name, each in made.items()}
 
 
 def smallest_model(folder: Path, vocab_size: int, **config) -> None:

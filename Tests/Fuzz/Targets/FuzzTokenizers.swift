@@ -1,5 +1,3 @@
-import Models
-import Tensors
 import Tokenizers
 
 private let texts = [
@@ -19,11 +17,7 @@ extension FuzzTarget {
     }
 
     static func tokenize(json bytes: UnsafeRawBufferPointer) throws {
-        var files = tinyModel
-        files["spiece.model"] = nil
-        files["tokenizer.json"] = Array(bytes)
-        let model = try Model(opened(files), tokenizerPath: nil, workers: Workers(threads: 1))
-        if let tokenizer = model.tokenizer { try use(tokenizer) }
+        try use(FastTokenizer(json: bytes, named: "tokenizer.json"))
     }
 
     static func use(_ tokenizer: any Tokenizer) throws {
