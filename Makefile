@@ -26,7 +26,7 @@ C_LINK := -Lbuild/lib -lunsay -Wl,-rpath,$(CURDIR)/build/lib -lm -lpthread
 C_SOURCES = $(shell find Sources include Tests/c examples/c -name '*.c' -o -name '*.h' \
     -o -name '*.cpp' -o -name '*.cc' | sort)
 
-.PHONY: help setup build demo test test-swift test-c test-python bench install format lint clean
+.PHONY: help setup build demo test test-swift test-c test-python fuzz bench install format lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -84,6 +84,16 @@ $(VENV)/ready: scripts/requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+
+FUZZ_RUNTIME = $(shell find "$$(dirname "$$(readlink -f "$$(command -v swift)")")/../lib/clang" \
+    -name 'libclang_rt.fuzzer_no_main-x86_64.a' | head -1)
+SECONDS ?= 20
+
+fuzz: setup $(VENV)/ready build/lib/libunsay.so ## run each fuzz target for SECONDS (20) under AddressSanitizer
+	FUZZ=1 FUZZ_RUNTIME=$(FUZZ_RUNTIME) swift build -c release --product fuzz --sanitize=address \
+	    --scratch-path build/fuzz $(SWIFT_FLAGS)
+	@$(IN_VENV) Tests/Fuzz/make_seeds.py build/fuzz/seeds
+	@Tests/Fuzz/run.sh build/fuzz/release/fuzz build/fuzz $(SECONDS)
 
 bench: build ## tokens a second and seconds a training step on this machine
 	@PYTHONPATH=bindings/python/src $(PYTHON) scripts/bench.py

@@ -7,9 +7,11 @@
 #include <string.h>
 
 typedef float quad __attribute__((vector_size(16)));
-typedef float quad_in_memory __attribute__((vector_size(16), aligned(4), may_alias));
+typedef float quad_in_memory __attribute__((vector_size(16), aligned(1), may_alias));
+/* Weights lie at any address in files. */
+typedef float anywhere __attribute__((aligned(1), may_alias));
 
-static quad load(const float *p) { return *(const quad_in_memory *)p; }
+static quad load(const anywhere *p) { return *(const quad_in_memory *)p; }
 static void store(float *p, quad v) { *(quad_in_memory *)p = v; }
 
 size_t kernel_panels_size(size_t columns, size_t depth) {
@@ -17,7 +19,8 @@ size_t kernel_panels_size(size_t columns, size_t depth) {
 }
 
 /* to[i * to_stride + j] = from[j * from_stride + i] for i, j < 4. */
-static void transpose(const float *from, size_t from_stride, float *to, size_t to_stride) {
+static void transpose(
+    const anywhere *from, size_t from_stride, float *to, size_t to_stride) {
     quad a = load(from), b = load(from + from_stride);
     quad c = load(from + 2 * from_stride), d = load(from + 3 * from_stride);
     quad ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
@@ -31,14 +34,14 @@ static void transpose(const float *from, size_t from_stride, float *to, size_t t
 }
 
 /* Transposes [rows, columns] to [columns, rows], a cache line of each row at a time. */
-static void transpose_all(const float *from, size_t from_stride, size_t rows,
+static void transpose_all(const anywhere *from, size_t from_stride, size_t rows,
     size_t columns, float *to, size_t to_stride) {
     enum { LINE = 16 };
     for (size_t line = 0; line < columns; line += LINE) {
         size_t end = columns - line < LINE ? columns : line + LINE;
         size_t j = 0;
         for (; j + 4 <= rows; j += 4) {
-            const float *source = from + j * from_stride;
+            const anywhere *source = from + j * from_stride;
             size_t i = line;
             for (; i + 4 <= end; i += 4)
                 transpose(source + i, from_stride, to + i * to_stride + j, to_stride);
@@ -54,7 +57,7 @@ static void transpose_all(const float *from, size_t from_stride, size_t rows,
 
 /* Copies [depth, width] out of rows `stride` apart to panels, whole cache lines of several
  * panels at a time. `first` is the output of column 0. */
-static void copy_columns(const float *from, size_t stride, size_t first, size_t end,
+static void copy_columns(const anywhere *from, size_t stride, size_t first, size_t end,
     size_t depth, float *panels) {
     enum { DEPTH_STEP = 64 };
     for (size_t start = 0; start < depth; start += DEPTH_STEP) {
@@ -63,7 +66,7 @@ static void copy_columns(const float *from, size_t stride, size_t first, size_t 
             size_t inside = n % KERNEL_PANEL;
             size_t room = KERNEL_PANEL - inside;
             size_t width = end - n < room ? end - n : room;
-            const float *source = from + (n - first);
+            const anywhere *source = from + (n - first);
             float *to = panels + n / KERNEL_PANEL * KERNEL_PANEL * depth + inside;
             if (width == KERNEL_PANEL)
                 for (size_t k = start; k < stop; k++)
@@ -88,7 +91,7 @@ void kernel_pack(const float *source, size_t output_stride, size_t depth_stride,
         size_t inside = n % KERNEL_PANEL;
         size_t room = KERNEL_PANEL - inside;
         size_t width = end - n < room ? end - n : room;
-        const float *from = source + (n - first) * output_stride;
+        const anywhere *from = (const anywhere *)source + (n - first) * output_stride;
         float *to = panels + n / KERNEL_PANEL * KERNEL_PANEL * depth + inside;
         if (depth_stride == 1) {
             transpose_all(from, output_stride, width, depth, to, KERNEL_PANEL);

@@ -148,6 +148,15 @@ extern "C" onnx_status onnx_file_copy(
 
 extern "C" const uint8_t *onnx_file_bytes(const onnx_file *file) { return file->bytes; }
 extern "C" size_t onnx_file_size(const onnx_file *file) { return file->size; }
+
+extern "C" void onnx_file_release(const onnx_file *file, size_t offset, size_t count) {
+    if (!file->is_mapped || offset > file->size || count > file->size - offset) return;
+    const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    const size_t begin = offset / page * page;
+    madvise(
+        const_cast<uint8_t *>(file->bytes) + begin, offset + count - begin, MADV_DONTNEED);
+}
+
 extern "C" void onnx_file_free(onnx_file *file) { delete file; }
 
 extern "C" int onnx_rename(int folder, const char *from, const char *to, int exchanges) {

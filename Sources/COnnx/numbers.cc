@@ -118,6 +118,46 @@ void visit(const onnx_view &view, Body &&body) {
     }
 }
 
+// The transposed view of float32 numbers, four by four.
+void read_transposed(const uint8_t *bytes, const onnx_view &view, float *out) {
+    typedef float quad __attribute__((vector_size(16)));
+    typedef float any_quad __attribute__((vector_size(16), aligned(1), may_alias));
+    constexpr uint64_t block = 32;
+    const uint64_t columns = view.columns, stride = view.column_stride;
+    const auto at = [&](uint64_t r, uint64_t c) {
+        return bytes + (view.first + r + c * stride) * sizeof(float);
+    };
+    const auto one = [&](uint64_t r, uint64_t c) {
+        std::memcpy(out + r * columns + c, at(r, c), sizeof(float));
+    };
+    const auto four = [&](uint64_t r, uint64_t c) {
+        quad a = *reinterpret_cast<const any_quad *>(at(r, c));
+        quad b = *reinterpret_cast<const any_quad *>(at(r, c + 1));
+        quad d = *reinterpret_cast<const any_quad *>(at(r, c + 2));
+        quad e = *reinterpret_cast<const any_quad *>(at(r, c + 3));
+        quad ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+        quad ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+        quad de_low = __builtin_shufflevector(d, e, 0, 4, 1, 5);
+        quad de_high = __builtin_shufflevector(d, e, 2, 6, 3, 7);
+        quad rows[4] = {__builtin_shufflevector(ab_low, de_low, 0, 1, 4, 5),
+            __builtin_shufflevector(ab_low, de_low, 2, 3, 6, 7),
+            __builtin_shufflevector(ab_high, de_high, 0, 1, 4, 5),
+            __builtin_shufflevector(ab_high, de_high, 2, 3, 6, 7)};
+        for (uint64_t i = 0; i < 4; ++i)
+            *reinterpret_cast<any_quad *>(out + (r + i) * columns + c) = rows[i];
+    };
+    for (uint64_t left = 0; left < columns; left += block) {
+        const uint64_t right = std::min(left + block, columns);
+        for (uint64_t r = 0; r < view.rows; r += 4) {
+            uint64_t c = left;
+            if (r + 4 <= view.rows)
+                for (; c + 4 <= right; c += 4) four(r, c);
+            for (; c < right; ++c)
+                for (uint64_t i = r; i < std::min(r + 4, view.rows); ++i) one(i, c);
+        }
+    }
+}
+
 template <class Type>
 void write(void *data, const onnx_view &view, float scale, const float *before,
     const float *after) {
@@ -153,6 +193,21 @@ extern "C" size_t onnx_float_size(int32_t data_type) {
     }
 }
 
+extern "C" size_t onnx_first_not_finite(const float *values, size_t count) {
+    // Blocks are looked at whole, which compiles to vectors.
+    constexpr size_t block = 1024;
+    for (size_t begin = 0; begin < count; begin += block) {
+        const size_t end = std::min(begin + block, count);
+        uint32_t high = 0;
+        for (size_t i = begin; i < end; ++i) // exponents of all ones reach the sign
+            high |= (bits_of(values[i]) & 0x7fffffff) + 0x00800000;
+        if (high < 0x80000000) continue;
+        for (size_t i = begin; i < end; ++i)
+            if (!std::isfinite(values[i])) return i;
+    }
+    return count;
+}
+
 extern "C" onnx_status onnx_read_floats(const void *data, uint64_t element_count,
     int32_t data_type, const onnx_view *view, float scale, float *out,
     onnx_message *message) {
@@ -162,6 +217,10 @@ extern "C" onnx_status onnx_read_floats(const void *data, uint64_t element_count
         if (data_type == ONNX_FLOAT && scale == 1 && view->column_stride == 1 &&
             view->row_stride == view->columns) {
             std::memcpy(out, bytes + view->first * 4, view->rows * view->columns * 4);
+            return;
+        }
+        if (data_type == ONNX_FLOAT && scale == 1 && view->row_stride == 1) {
+            read_transposed(bytes, *view, out);
             return;
         }
         with_type(data_type, [&](auto type) {

@@ -1,6 +1,7 @@
 import CUnsay
 import Support
 import T5
+import Tensors
 
 /// How a model's text is cut into tokens: the vocabulary found beside its weights.
 enum Vocabulary {
@@ -42,19 +43,23 @@ package final class Checkpoint: @unchecked Sendable {
     ///   that are missing, disagree between copies, are not finite or contradict config.json;
     ///   `UNSAY_E_UNSUPPORTED` for graphs that are no T5; `UNSAY_E_IO`; `UNSAY_E_MEMORY`.
     package static func open(
-        folder: String, variant: String? = nil, allowLinks: Bool
+        folder: String, variant: String? = nil, allowLinks: Bool,
+        workers: Workers = Workers(threads: 0)
     ) throws -> Checkpoint {
-        try Checkpoint(ModelFolder(folder: folder, variant: variant, allowLinks: allowLinks))
+        try Checkpoint(
+            ModelFolder(folder: folder, variant: variant, allowLinks: allowLinks), workers)
     }
 
     /// Opens the same files from memory. The bytes are copied.
     package static func open(
-        buffers: [(name: String, bytes: UnsafeRawBufferPointer)], variant: String? = nil
+        buffers: [(name: String, bytes: UnsafeRawBufferPointer)], variant: String? = nil,
+        workers: Workers = Workers(threads: 0)
     ) throws -> Checkpoint {
-        try Checkpoint(ModelFolder(buffers: buffers, variant: variant))
+        try Checkpoint(ModelFolder(buffers: buffers, variant: variant), workers)
     }
 
-    private init(_ folder: ModelFolder) throws {
+    private init(_ folder: ModelFolder, _ workers: Workers) throws {
+        let reader = BlockReader(workers: workers)
         func json(_ name: String) throws -> JSON? {
             try folder.sideFile(name).map { try JSON(parsing: $0.bytes, named: name) }
         }
@@ -63,7 +68,7 @@ package final class Checkpoint: @unchecked Sendable {
         models = try folder.openModels()
         var findings = Findings()
         for model in models { findings.merge(try Self.read(model)) }
-        let head = HeadReader(config: config)
+        let head = HeadReader(config: config, reader: reader)
         try head.settle(&findings)
         configuration = try ConfigurationReader(
             config: config, generation: generation, findings: findings
@@ -76,7 +81,8 @@ package final class Checkpoint: @unchecked Sendable {
                     + "decoder_model.onnx beside \(folder.modelNames.joined(separator: ", "))")
         }
         layout = ParameterLayout(configuration)
-        sites = try SiteChecker(layout: layout, hasConfig: config != nil).check(findings)
+        sites = try SiteChecker(layout: layout, hasConfig: config != nil, reader: reader)
+            .check(findings)
         let tokenizer = try json("tokenizer_config.json")
         vocabulary = try Self.findVocabulary(in: folder, config, tokenizer)
         // transformers' own defaults for T5.
@@ -136,5 +142,23 @@ package final class Checkpoint: @unchecked Sendable {
         }
         let name = (tokenizer?["tokenizer_class"] ?? config?["tokenizer_class"])?.string
         return name?.hasPrefix("ByT5") == true ? .bytes : nil
+    }
+}
+
+extension Checkpoint: StoredWeights {
+    package func read(
+        _ index: Int, rows: Range<Int>, into out: UnsafeMutablePointer<Float>
+    ) throws {
+        guard sites.indices.contains(index), let site = sites[index].first else {
+            throw Failure(UNSAY_E_ARGUMENT, "there is no parameter \(index)")
+        }
+        try site.constant.read(rows: rows, into: out)
+    }
+
+    package func floats(_ index: Int) -> PlainFloats? { sites[index].first?.constant.floats }
+
+    package func release(_ index: Int, rows: Range<Int>?) {
+        let constant = sites[index].first?.constant
+        if let rows { constant?.release(rows: rows) } else { constant?.release() }
     }
 }

@@ -1,6 +1,7 @@
 import COnnx
 import CUnsay
 import Support
+import T5
 
 /// How a tensor's elements are addressed: element `[i, j, ...]` lies at
 /// `first + i * strides[0] + j * strides[1] + ...`, in elements.
@@ -155,29 +156,93 @@ struct Constant {
             column_stride: columnStride)
     }
 
+    /// Rows of the view as a matrix: vectors are one row.
+    var rowCount: Int { matrix().flatMap { Int(exactly: $0.rows) } ?? 0 }
+
     /// Overwrites `values`, row-major in the view's shape, with float32.
     func read(into values: UnsafeMutableBufferPointer<Float>) throws {
-        guard values.count == view.count, var matrix = matrix() else {
+        guard values.count == view.count else {
             throw Failure(
                 UNSAY_E_FORMAT, "\(name) has shape \(shape), \(values.count) elements wanted")
         }
-        guard values.count > 0 else { return }
-        var message = onnx_message()
-        let status: onnx_status
-        if let quantization {
-            let floats = try quantization.decode(tensor, name: name)
-            status = onnx_read_floats(
-                floats, UInt64(floats.count), Int32(ONNX_FLOAT), &matrix, scale,
-                values.baseAddress, &message)
-        } else {
-            guard tensor.bytes.count > 0 else {
-                throw Failure(UNSAY_E_FORMAT, "\(name) has no data")
-            }
-            status = onnx_read_floats(
-                tensor.bytes.baseAddress, UInt64(tensor.elementCount), tensor.dataType, &matrix,
-                scale, values.baseAddress, &message)
+        guard let base = values.baseAddress, !values.isEmpty else { return }
+        try read(rows: 0..<rowCount, into: base)
+    }
+
+    /// Overwrites `out`, [rows.count, columns], with some rows; from several threads at once.
+    func read(rows: Range<Int>, into out: UnsafeMutablePointer<Float>) throws {
+        guard var matrix = matrix(), rows.lowerBound >= 0, rows.upperBound <= Int(matrix.rows)
+        else {
+            throw Failure(UNSAY_E_FORMAT, "\(name) has shape \(shape), rows \(rows) wanted")
         }
+        guard tensor.bytes.count > 0 else { throw Failure(UNSAY_E_FORMAT, "\(name) has no data") }
+        if let quantization {
+            try quantization.check(tensor, name: name)
+            guard isWithinTensor else { throw Failure(UNSAY_E_FORMAT, "\(name): a view leaves it") }
+            quantization.read(tensor, matrix, rows: rows, into: out)
+            guard scale != 1 else { return }
+            for index in 0..<rows.count * Int(matrix.columns) { out[index] *= scale }
+            return
+        }
+        matrix.first += UInt64(rows.lowerBound) * matrix.row_stride
+        matrix.rows = UInt64(rows.count)
+        var message = onnx_message()
+        let status = onnx_read_floats(
+            tensor.bytes.baseAddress, UInt64(tensor.elementCount), tensor.dataType, &matrix, scale,
+            out, &message)
         guard status == ONNX_OK else { throw Failure(status, message, about: name) }
+    }
+
+    /// Where float32 numbers lie that need no arithmetic, at any address: element (row, column)
+    /// of the matrix is at `row * rowStride + column * columnStride`; nil for all others.
+    var floats: PlainFloats? {
+        guard quantization == nil, scale == 1, tensor.dataType == Int32(ONNX_FLOAT),
+            let matrix = matrix(), isWithinTensor,
+            tensor.bytes.count == tensor.elementCount * MemoryLayout<Float>.size,
+            let base = tensor.bytes.baseAddress
+        else { return nil }
+        return PlainFloats(
+            base: base + Int(matrix.first) * MemoryLayout<Float>.size,
+            rowStride: Int(matrix.row_stride), columnStride: Int(matrix.column_stride))
+    }
+
+    /// True if every element of the view is one of the tensor's, for views of quantised ones.
+    private var isWithinTensor: Bool {
+        let count =
+            switch quantization {
+            case .blocks(let rows, let columns, _, _, _, _, _): rows * columns
+            case .codebook(let rows, let columns, _, _, _): rows * columns
+            default: tensor.elementCount
+            }
+        var last = view.first
+        for (length, stride) in zip(view.shape, view.strides) {
+            guard length > 0 else { return true }
+            let (reach, tooFar) = (length - 1).multipliedReportingOverflow(by: stride)
+            let (sum, overflow) = last.addingReportingOverflow(reach)
+            guard !tooFar, !overflow, stride >= 0 else { return false }
+            last = sum
+        }
+        return last < count
+    }
+
+    /// Takes the pages of the tensor out of memory until they are read again.
+    func release() { tensor.storage?.release(tensor.bytes) }
+
+    /// Says that rows were read, blocks in about their order: every 16 MB the pages behind
+    /// what was read go out of memory. Of a view whose rows lie all over its tensor, all go.
+    func release(rows: Range<Int>) {
+        guard let storage = tensor.storage, tensor.elementCount > 0, rowCount > 0 else { return }
+        let row = max(tensor.bytes.count / rowCount, 1)
+        let lump = max((16 << 20) / row, 1)
+        guard rows.upperBound / lump > rows.lowerBound / lump else { return }
+        let size = onnx_float_size(tensor.dataType)
+        guard quantization == nil, view.isRowMajor, size > 0 else {
+            return storage.release(tensor.bytes)
+        }
+        let begin = view.first * size + rows.lowerBound / lump * lump * row
+        let end = min(view.first * size + rows.upperBound * row, tensor.bytes.count)
+        guard begin >= 0, begin < end else { return }
+        storage.release(UnsafeRawBufferPointer(rebasing: tensor.bytes[begin..<end]))
     }
 
     /// Writes what changed into a copy of the tensor's bytes.

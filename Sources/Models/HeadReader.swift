@@ -1,11 +1,13 @@
 import CUnsay
 import Glibc
 import Support
+import Synchronization
 import Tensors
 
 /// Decides whether the output head is the embedding table.
 struct HeadReader {
     let config: JSON?
+    let reader: BlockReader
 
     /// Moves the head's places to those of the table if the two are one matrix: equal bit
     /// for bit, or lossy copies of one another that differ by rounding alone.
@@ -36,18 +38,26 @@ struct HeadReader {
 
     private func areTied(_ head: Constant, _ table: Constant, isScaled: Bool) throws -> Bool {
         if head.isSamePlace(as: table) { return true }
-        let first = try FloatBuffer(table)
-        let second = try FloatBuffer(head)
-        if first.isEqual(to: second) { return true }
         let isLossy = head.precision < 3 || table.precision < 3
-        guard isLossy, isScaled, config?["tie_word_embeddings"]?.bool != false else { return false }
-        var largest: Float = 0
-        var difference: Float = 0
-        for i in 0..<first.values.count {
-            largest = max(largest, abs(first.values[i]))
-            difference = max(difference, abs(first.values[i] - second.values[i]))
+        let mayRound =
+            isLossy && isScaled && config?["tie_word_embeddings"]?.bool != false
+        // The largest element, and the largest difference.
+        let found = Mutex((largest: Float(0), difference: Float(0), isEqual: true))
+        try reader.forEachBlock(of: [table, head]) { _, values in
+            guard firstDifference(values[0], values[1]) != nil else { return }
+            guard mayRound else { return found.withLock { $0.isEqual = false } }
+            var (largest, difference): (Float, Float) = (0, 0)
+            for (x, y) in zip(values[0], values[1]) {
+                largest = max(largest, abs(x))
+                difference = max(difference, abs(x - y))
+            }
+            found.withLock {
+                $0 = (max($0.largest, largest), max($0.difference, difference), false)
+            }
         }
+        let (largest, difference, isEqual) = found.withLock { $0 }
+        if isEqual { return true }
         // A quarter of the largest: coarser than 4-bit rounding, far finer than chance.
-        return difference <= 0.25 * largest
+        return mayRound && difference <= 0.25 * largest
     }
 }

@@ -27,7 +27,7 @@ package final class Model: Sendable {
         self.workers = workers
         let snapshot = try WeightsSnapshot(
             checkpoint.layout, checkpoint.configuration, workers: workers,
-            read: { try checkpoint.read($0, into: $1) })
+            source: checkpoint)
         current = Mutex(snapshot)
     }
 

@@ -10,6 +10,12 @@ final class OnnxFile: Sendable {
             start: onnx_file_bytes(handle.value), count: onnx_file_size(handle.value))
     }
 
+    /// Takes part of a mapped file out of this process's memory until it is read again.
+    func release(_ part: UnsafeRawBufferPointer) {
+        guard let start = part.baseAddress, let base = bytes.baseAddress else { return }
+        onnx_file_release(handle.value, start - base, part.count)
+    }
+
     /// Maps `name`, beneath the folder of that descriptor.
     init(folder: Int32, name: String, links: onnx_links) throws {
         handle = SharedPointer(
@@ -65,6 +71,8 @@ struct StoredTensor {
     let dataType: Int32
     let elementCount: Int
     let bytes: UnsafeRawBufferPointer
+    /// Whose bytes these are; nil where they had to be unpacked.
+    let storage: OnnxFile?
     /// The file that holds the bytes, and where; nil where they had to be unpacked.
     let place: Place?
 
@@ -137,7 +145,7 @@ final class OnnxModel {
             for index in 0..<onnx_model_tensor_count(parsed.value) {
                 guard let raw = onnx_model_tensor(parsed.value, index)?.pointee else { continue }
                 tensors.append(
-                    try Self.resolve(raw, in: name) { location in
+                    try Self.resolve(raw, in: name, file) { location in
                         if let known = files[location] { return known }
                         let opened = try external(location)
                         files[location] = opened
@@ -158,7 +166,8 @@ final class OnnxModel {
     deinit { onnx_model_free(handle.value) }
 
     private static func resolve(
-        _ raw: onnx_tensor, in model: String, external: (String) throws -> OnnxFile
+        _ raw: onnx_tensor, in model: String, _ file: OnnxFile,
+        external: (String) throws -> OnnxFile
     ) throws -> StoredTensor {
         let name = String(cString: raw.name)
         let dims = UnsafeBufferPointer(start: raw.dims, count: raw.rank).map { Int($0) }
@@ -167,12 +176,16 @@ final class OnnxModel {
         else { throw Failure(UNSAY_E_FORMAT, "\(model): tensor \"\(name)\" is too large") }
         var bytes = UnsafeRawBufferPointer(start: raw.data, count: raw.data == nil ? 0 : byteCount)
         var place: StoredTensor.Place?
+        var storage: OnnxFile?
         if raw.file_offset >= 0 {
+            storage = file
             place = .init(file: model, offset: Int(raw.file_offset))
         }
         if raw.is_external != 0 {
             let location = String(cString: raw.location)
-            let whole = try external(location).bytes
+            let opened = try external(location)
+            storage = opened
+            let whole = opened.bytes
             let length = raw.external_length < 0 ? byteCount : Int(raw.external_length)
             guard length == byteCount, let offset = Int(exactly: raw.external_offset),
                 offset <= whole.count, length <= whole.count - offset
@@ -188,7 +201,7 @@ final class OnnxModel {
         }
         return StoredTensor(
             name: name, dims: dims, dataType: raw.data_type, elementCount: count, bytes: bytes,
-            place: place)
+            storage: storage, place: place)
     }
 
     var graphCount: Int { onnx_model_graph_count(handle.value) }

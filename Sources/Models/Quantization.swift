@@ -23,53 +23,29 @@ enum Quantization {
         case floats([Float])
     }
 
-    /// The shape of what `decode` returns, from the tensor's own dims.
-    func shape(of dims: [Int]) -> [Int] {
-        switch self {
-        case .linear: dims
-        case .blocks(let rows, let columns, _, _, _, _, _): [rows, columns]
-        case .codebook(let rows, let columns, _, _, _): [rows, columns]
-        }
-    }
-
-    /// The weights, row-major.
-    func decode(_ tensor: StoredTensor, name: String) throws -> [Float] {
+    /// Whether scales, zero points and payload are those of a tensor of such dims; nothing is
+    /// decoded before.
+    func check(_ tensor: StoredTensor, name: String) throws {
         let refusal = Failure(
             UNSAY_E_FORMAT, "\(name): its scales do not fit its shape \(tensor.dims)")
         switch self {
         case .linear(let scale, let scaleShape, let zero, let axis, let block):
-            guard let stored = Self.numbers(of: tensor) else { throw refusal }
-            var values = stored.map { Float($0) }
+            guard StoredIntegers(tensor) != nil, zero.count <= 1 || zero.count == scale.count else {
+                throw refusal
+            }
+            if scale.count == 1 { return }
             let dims = tensor.dims
-            if scale.count == 1 {
-                let zero = zero.first ?? 0
-                for i in values.indices { values[i] = (values[i] - zero) * scale[0] }
-                return values
+            guard dims.count == 2, dims.indices.contains(axis), dims.allSatisfy({ $0 > 0 }) else {
+                throw refusal
             }
-            let isBlocked = scaleShape.count != 1
-            guard dims.indices.contains(axis), !values.isEmpty, !scale.isEmpty,
-                !isBlocked || scaleShape.count == dims.count
-            else { throw refusal }
-            let inner = dims[(axis + 1)...].reduce(1, *)
-            let length = dims[axis]
-            let groups = isBlocked ? scaleShape[axis] : length
-            let span =
-                scaleShape.count == 1
-                ? 1 : block > 0 ? block : (length + groups - 1) / max(groups, 1)
-            let outer = isBlocked ? dims[..<axis].reduce(1, *) : 1
-            let across = isBlocked ? inner : 1
-            guard span > 0, groups > 0, (length - 1) / span < groups,
-                groups <= scale.count, scale.count == outer &* groups &* across,
-                zero.isEmpty || zero.count == 1 || zero.count == scale.count
-            else { throw refusal }
-            for i in values.indices {
-                let along = i / inner % length / span
-                let group =
-                    isBlocked ? (i / (inner * length) * groups + along) * inner + i % inner : along
-                let offset = zero.isEmpty ? 0 : zero.count == 1 ? zero[0] : zero[group]
-                values[i] = (values[i] - offset) * scale[group]
+            if scaleShape.count == 1 {
+                guard scale.count == dims[axis] else { throw refusal }
+                return
             }
-            return values
+            guard scaleShape.count == 2, scaleShape[1 - axis] == dims[1 - axis],
+                scaleShape[axis] > 0, scale.count == scaleShape[0] &* scaleShape[1],
+                (dims[axis] - 1) / span(block, dims[axis], scaleShape[axis]) < scaleShape[axis]
+            else { throw refusal }
 
         case .blocks(
             let rows, let columns, let bits, let block, let scale, let zero, let groups):
@@ -80,47 +56,95 @@ enum Quantization {
             let (rowBytes, overflow) = blocks.multipliedReportingOverflow(by: block / 8 * bits)
             guard !overflow, rows <= tensor.bytes.count,
                 rowBytes.multipliedReportingOverflow(by: rows) == (tensor.bytes.count, false),
-                scale.count == rows * blocks,
-                groups?.count ?? columns == columns,
+                scale.count == rows * blocks, groups?.count ?? columns == columns,
                 groups?.allSatisfy({ 0..<blocks ~= $0 }) ?? true
             else { throw refusal }
-            let mask = UInt8(truncatingIfNeeded: (1 << bits) - 1)
-            func element(_ bytes: some Collection<UInt8>, at index: Int) -> Float {
-                let byte = bytes[bytes.index(bytes.startIndex, offsetBy: index * bits / 8)]
-                return Float(byte >> UInt8(index * bits % 8) & mask)
-            }
-            let zeroRow = (blocks * bits + 7) / 8
             switch zero {
-            case .packed(let bytes): guard bytes.count == rows * zeroRow else { throw refusal }
+            case .packed(let bytes):
+                guard bytes.count == rows * ((blocks * bits + 7) / 8) else { throw refusal }
             case .floats(let floats): guard floats.count == scale.count else { throw refusal }
             case .middle: break
             }
-            var values = [Float](repeating: 0, count: rows * columns)
-            for row in 0..<rows {
-                let bytes = tensor.bytes[row * rowBytes..<(row + 1) * rowBytes]
-                for column in 0..<columns {
-                    let group = groups?[column] ?? column / block
-                    let offset: Float =
-                        switch zero {
-                        case .middle: Float(1 << (bits - 1))
-                        case .packed(let packed):
-                            element(packed[row * zeroRow..<(row + 1) * zeroRow], at: group)
-                        case .floats(let floats): floats[row * blocks + group]
-                        }
-                    values[row * columns + column] =
-                        (element(bytes, at: column) - offset) * scale[row * blocks + group]
-                }
-            }
-            return values
 
         case .codebook(let rows, let columns, let codes, let block, let scale):
             let (count, overflow) = rows.multipliedReportingOverflow(by: columns)
             guard !overflow, count > 0, block > 0, codes.count == 16,
                 tensor.bytes.count == (count + 1) / 2, scale.count == (count - 1) / block + 1
             else { throw refusal }
-            return (0..<count).map { index in
-                let byte = tensor.bytes[index / 2]
-                return codes[Int(index % 2 == 0 ? byte >> 4 : byte & 15)] * scale[index / block]
+        }
+    }
+
+    /// Elements that share a scale, along the axis.
+    private func span(_ block: Int, _ length: Int, _ groups: Int) -> Int {
+        block > 0 ? block : max((length + groups - 1) / max(groups, 1), 1)
+    }
+
+    /// Overwrites `out`, [rows.count, view's columns], with rows of a view of the weights.
+    /// `check` has passed.
+    func read(
+        _ tensor: StoredTensor, _ view: onnx_view, rows: Range<Int>,
+        into out: UnsafeMutablePointer<Float>
+    ) {
+        let columns = Int(view.columns)
+        let (first, down, across) = (Int(view.first), Int(view.row_stride), Int(view.column_stride))
+        switch self {
+        case .linear(let scale, let scaleShape, let zero, let axis, let block):
+            guard let integers = StoredIntegers(tensor) else { return }
+            let width = tensor.dims.last ?? 1
+            let isBlocked = scaleShape.count == 2 && scale.count > 1
+            let length = isBlocked ? span(block, tensor.dims[axis], scaleShape[axis]) : 1
+            func group(_ at: Int) -> Int {
+                if scale.count == 1 { return 0 }
+                let (i, j) = (at / width, at % width)
+                if !isBlocked { return axis == 0 ? i : j }
+                return axis == 0 ? i / length * width + j : i * scaleShape[1] + j / length
+            }
+            integers.read { integer in
+                for row in rows {
+                    let line = out + (row - rows.lowerBound) * columns
+                    for column in 0..<columns {
+                        let at = first + row * down + column * across
+                        let group = group(at)
+                        let offset = zero.isEmpty ? 0 : zero[zero.count == 1 ? 0 : group]
+                        line[column] = (integer(at) - offset) * scale[group]
+                    }
+                }
+            }
+
+        case .blocks(_, let all, let bits, let block, let scale, let zero, let groups):
+            let blocks = (all - 1) / block + 1
+            let rowBytes = blocks * (block / 8 * bits)
+            let zeroRow = (blocks * bits + 7) / 8
+            let mask = UInt8(truncatingIfNeeded: (1 << bits) - 1)
+            func element(_ byte: UInt8, at index: Int) -> Float {
+                Float(byte >> UInt8(index * bits % 8) & mask)
+            }
+            for row in rows {
+                let line = out + (row - rows.lowerBound) * columns
+                for column in 0..<columns {
+                    let group = groups?[column] ?? column / block
+                    let offset: Float =
+                        switch zero {
+                        case .middle: Float(1 << (bits - 1))
+                        case .packed(let packed):
+                            element(packed[row * zeroRow + group * bits / 8], at: group)
+                        case .floats(let floats): floats[row * blocks + group]
+                        }
+                    let byte = tensor.bytes[row * rowBytes + column * bits / 8]
+                    line[column] =
+                        (element(byte, at: column) - offset) * scale[row * blocks + group]
+                }
+            }
+
+        case .codebook(_, let all, let codes, let block, let scale):
+            for row in rows {
+                let line = out + (row - rows.lowerBound) * columns
+                for column in 0..<columns {
+                    let index = row * all + column
+                    let byte = tensor.bytes[index / 2]
+                    line[column] =
+                        codes[Int(index % 2 == 0 ? byte >> 4 : byte & 15)] * scale[index / block]
+                }
             }
         }
     }
@@ -138,38 +162,64 @@ enum Quantization {
         0.7229568362236023, 1,
     ]
 
-    /// The numbers of a tensor of any numeric type; nil for others.
+    /// The numbers of a small tensor of any numeric type; nil for others.
     static func numbers(of tensor: StoredTensor) -> [Double]? {
-        let bytes = tensor.bytes
-        let count = tensor.elementCount
-        func load<Integer: FixedWidthInteger>(_ type: Integer.Type) -> [Double]? {
-            guard bytes.count >= count * MemoryLayout<Integer>.size else { return nil }
-            return (0..<count).map {
-                Double(
-                    bytes.loadUnaligned(
-                        fromByteOffset: $0 * MemoryLayout<Integer>.size, as: Integer.self))
+        if let integers = StoredIntegers(tensor) {
+            var numbers: [Double] = []
+            integers.read { integer in
+                numbers = (0..<tensor.elementCount).map { Double(integer($0)) }
+            }
+            return numbers
+        }
+        if tensor.dataType == Int32(ONNX_INT64) {
+            guard tensor.bytes.count >= tensor.elementCount * 8 else { return nil }
+            return (0..<tensor.elementCount).map {
+                Double(tensor.bytes.loadUnaligned(fromByteOffset: $0 * 8, as: Int64.self))
             }
         }
-        switch tensor.dataType {
-        case Int32(ONNX_UINT8), 9: return load(UInt8.self)
-        case Int32(ONNX_INT8): return load(Int8.self)
-        case Int32(ONNX_INT32): return load(Int32.self)
-        case Int32(ONNX_INT64): return load(Int64.self)
-        case Int32(ONNX_UINT4), Int32(ONNX_INT4):
-            guard bytes.count >= (count + 1) / 2 else { return nil }
-            let isSigned = tensor.dataType == Int32(ONNX_INT4)
-            return (0..<count).map {
-                let half = Int(bytes[$0 / 2] >> ($0 % 2 == 0 ? 0 : 4) & 15)
-                return Double(isSigned && half > 7 ? half - 16 : half)
+        guard tensor.isFloating, tensor.bytes.count > 0 else { return nil }
+        var floats = [Float](repeating: 0, count: tensor.elementCount)
+        var view = onnx_view(
+            first: 0, rows: 1, columns: UInt64(floats.count), row_stride: 0, column_stride: 1)
+        let status = onnx_read_floats(
+            tensor.bytes.baseAddress, UInt64(floats.count), tensor.dataType, &view, 1, &floats, nil)
+        return status == ONNX_OK ? floats.map(Double.init) : nil
+    }
+}
+
+/// Integers of up to 32 bits where they are stored, one at a time.
+struct StoredIntegers {
+    private let tensor: StoredTensor
+
+    /// nil for a tensor of another type, or whose bytes are not there.
+    init?(_ tensor: StoredTensor) {
+        let count = tensor.elementCount
+        let bytes =
+            switch tensor.dataType {
+            case Int32(ONNX_UINT8), Int32(ONNX_INT8), Int32(ONNX_BOOL): count
+            case Int32(ONNX_INT32): count &* 4
+            case Int32(ONNX_UINT4), Int32(ONNX_INT4): count / 2 + count % 2
+            default: -1
             }
-        default:
-            guard tensor.isFloating, bytes.count > 0 else { return nil }
-            var floats = [Float](repeating: 0, count: count)
-            var view = onnx_view(
-                first: 0, rows: 1, columns: UInt64(count), row_stride: 0, column_stride: 1)
-            let status = onnx_read_floats(
-                bytes.baseAddress, UInt64(count), tensor.dataType, &view, 1, &floats, nil)
-            return status == ONNX_OK ? floats.map(Double.init) : nil
+        guard bytes >= 0, tensor.bytes.count >= bytes else { return nil }
+        self.tensor = tensor
+    }
+
+    /// Calls `body` once with a function from an element's index to its value; 32-bit ones
+    /// are rounded to a float's 24 bits.
+    func read(_ body: ((Int) -> Float) -> Void) {
+        let bytes = tensor.bytes
+        switch tensor.dataType {
+        case Int32(ONNX_INT8): body { Float(Int8(bitPattern: bytes[$0])) }
+        case Int32(ONNX_INT32):
+            body { Float(bytes.loadUnaligned(fromByteOffset: $0 * 4, as: Int32.self)) }
+        case Int32(ONNX_UINT4): body { Float(bytes[$0 / 2] >> ($0 % 2 == 0 ? 0 : 4) & 15) }
+        case Int32(ONNX_INT4):
+            body {
+                let half = Int(bytes[$0 / 2] >> ($0 % 2 == 0 ? 0 : 4) & 15)
+                return Float(half > 7 ? half - 16 : half)
+            }
+        default: body { Float(bytes[$0]) }
         }
     }
 }

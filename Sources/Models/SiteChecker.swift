@@ -1,5 +1,8 @@
+import COnnx
 import CUnsay
+import Glibc
 import Support
+import Synchronization
 import T5
 import Tensors
 
@@ -8,6 +11,7 @@ import Tensors
 struct SiteChecker {
     let layout: ParameterLayout
     let hasConfig: Bool
+    let reader: BlockReader
 
     /// The places of every parameter, in the layout's order, the best copy first.
     func check(_ findings: Findings) throws -> [[Findings.Site]] {
@@ -58,33 +62,70 @@ struct SiteChecker {
         return Findings.Site(constant: constant, graph: site.graph)
     }
 
+    /// Every value is finite, and every copy has the same ones.
     private func compare(_ sites: [Findings.Site], of parameter: Parameter) throws {
         guard let best = sites.first?.constant else { return }
-        let values = try FloatBuffer(best)
-        if let index = values.values.firstIndex(where: { !$0.isFinite }) {
-            throw Failure(
-                UNSAY_E_FORMAT,
-                "\(best.name), which is \(parameter.name), is \(values.values[index]) "
-                    + "at element \(index)")
-        }
-        var seen = [best]
+        var copies: [Constant] = []
         for site in sites.dropFirst() {
             let copy = site.constant
             // Coarser copies differ by their rounding; the best one is taken.
             guard copy.precision == best.precision, copy.precision > 1,
-                !seen.contains(where: copy.isSamePlace)
+                !([best] + copies).contains(where: copy.isSamePlace)
             else { continue }
-            seen.append(copy)
-            let others = try FloatBuffer(copy)
-            if values.isEqual(to: others) { continue }
-            let index = values.values.indices.first {
-                values.values[$0].bitPattern != others.values[$0].bitPattern
+            copies.append(copy)
+        }
+        if copies.isEmpty { try compare(best, nil, parameter) }
+        // One copy at a time, so that few pages of the files are in memory at once.
+        for copy in copies { try compare(best, copy, parameter) }
+    }
+
+    private func compare(_ best: Constant, _ copy: Constant?, _ parameter: Parameter) throws {
+        let pair = [best] + (copy.map { [$0] } ?? [])
+        // What is stored alike is read as it is stored; where something is wrong, again in the
+        // parameter's own order.
+        if let stored = Self.asStored(pair) {
+            let isGood = Mutex(true)
+            try reader.forEachBlock(of: stored) { _, values in
+                let bad = onnx_first_not_finite(values[0].baseAddress, values[0].count)
+                let differs = copy != nil && firstDifference(values[0], values[1]) != nil
+                if bad < values[0].count || differs { isGood.withLock { $0 = false } }
             }
+            if isGood.withLock({ $0 }) { return }
+        }
+        try reader.forEachBlock(of: pair) { rows, values in
+            let first = rows.lowerBound * parameter.columns
+            let bad = onnx_first_not_finite(values[0].baseAddress, values[0].count)
+            guard bad == values[0].count else {
+                throw Failure(
+                    UNSAY_E_FORMAT,
+                    "\(best.name), which is \(parameter.name), is \(values[0][bad]) at element "
+                        + "\(first + bad)")
+            }
+            guard let copy, let index = firstDifference(values[0], values[1]) else { return }
             throw Failure(
                 UNSAY_E_FORMAT,
-                "two copies of \(parameter.name) differ at element \(index ?? 0): "
-                    + "\(values.values[index ?? 0]) in \(best.name), "
-                    + "\(others.values[index ?? 0]) in \(copy.name)")
+                "two copies of \(parameter.name) differ at element \(first + index): "
+                    + "\(values[0][index]) in \(best.name), \(values[1][index]) in \(copy.name)")
         }
     }
+
+    /// The constants in the order of their storage, if that is the same for all; else nil.
+    private static func asStored(_ constants: [Constant]) -> [Constant]? {
+        guard let first = constants.first else { return nil }
+        let isAlike = constants.allSatisfy {
+            $0.quantization == nil && $0.scale == first.scale && $0.view == first.view
+                && $0.tensor.dims == first.tensor.dims && $0.view.count == $0.tensor.elementCount
+        }
+        return isAlike ? constants.compactMap { $0.with(StridedView($0.tensor.dims)) } : nil
+    }
+}
+
+/// The first index where two arrays of one length differ in their bits; nil if nowhere.
+func firstDifference(
+    _ left: UnsafeBufferPointer<Float>, _ right: UnsafeBufferPointer<Float>
+) -> Int? {
+    guard let x = left.baseAddress, let y = right.baseAddress,
+        memcmp(x, y, left.count * MemoryLayout<Float>.size) != 0
+    else { return nil }
+    return left.indices.first { left[$0].bitPattern != right[$0].bitPattern }
 }

@@ -21,16 +21,91 @@ package final class WeightsSnapshot: Sendable {
         case table(FloatBuffer)
     }
 
-    /// Reads every weight once.
+    /// Reads every weight once, a parameter at a time.
     ///
     /// - Parameter read: writes parameter `index` of the layout, row-major float32.
     /// - Throws: what `read` throws, or `UNSAY_E_MEMORY`.
-    package init(
+    package convenience init(
         _ layout: ParameterLayout, _ configuration: T5Configuration, workers: Workers,
         read: (_ index: Int, _ into: UnsafeMutableBufferPointer<Float>) throws -> Void
     ) throws {
-        let largest = layout.parameters.map(\.count).max() ?? 0
-        let scratch = try FloatBuffer(count: largest)
+        let scratch = try FloatBuffer(count: layout.parameters.map(\.count).max() ?? 0)
+        try self.init(layout, configuration) { index, destination in
+            let parameter = layout.parameters[index]
+            let base = destination.plain ?? scratch.base
+            try read(index, UnsafeMutableBufferPointer(start: base, count: parameter.count))
+            destination.take(0..<parameter.rows, from: base, workers: workers)
+        }
+    }
+
+    /// Reads every weight once, blocks of rows on several threads: never more than a few
+    /// blocks are in memory twice.
+    ///
+    /// - Throws: what `source` throws, or `UNSAY_E_MEMORY`.
+    package convenience init(
+        _ layout: ParameterLayout, _ configuration: T5Configuration, workers: Workers,
+        source: some StoredWeights
+    ) throws {
+        let alone = Workers(threads: 1)
+        try self.init(layout, configuration) { index, destination in
+            let parameter = layout.parameters[index]
+            let height = Destination.blockHeight(of: parameter)
+            let scratch = ScratchPool(count: height * parameter.columns)
+            // Blocks end where panels do.
+            let start = destination.first % height
+            try workers.forEachThrowing((start + parameter.rows + height - 1) / height) { chunk in
+                let begin = max(chunk * height - start, 0)
+                let rows = begin..<min((chunk + 1) * height - start, parameter.rows)
+                if let plain = destination.plain {
+                    try source.read(index, rows: rows, into: plain + begin * parameter.columns)
+                } else if let matrix = destination.matrix, let floats = source.floats(index) {
+                    matrix.pack(
+                        floats.row(begin), outputs: destination.outputs(rows),
+                        outputStride: floats.rowStride, inputStride: floats.columnStride,
+                        workers: alone)
+                } else {
+                    try scratch.with { buffer in
+                        try source.read(index, rows: rows, into: buffer.base)
+                        destination.take(rows, from: buffer.base, workers: alone)
+                    }
+                }
+                source.release(index, rows: rows)
+            }
+            source.release(index, rows: nil)
+        }
+    }
+
+    /// Where a parameter's values go: into a packed matrix, or as they are.
+    private struct Destination {
+        let matrix: PackedMatrix?
+        /// The parameter's first output in the matrix.
+        let first: Int
+        let plain: UnsafeMutablePointer<Float>?
+
+        /// Whole panels of about half a megabyte.
+        static func blockHeight(of parameter: Parameter) -> Int {
+            let rows = max((1 << 17) / max(parameter.columns, 1), 1)
+            let width = PackedMatrix.panelWidth
+            return (rows + width - 1) / width * width
+        }
+
+        func outputs(_ rows: Range<Int>) -> Range<Int> {
+            first + rows.lowerBound..<first + rows.upperBound
+        }
+
+        func take(_ rows: Range<Int>, from values: UnsafeMutablePointer<Float>, workers: Workers) {
+            guard let matrix else { return }
+            matrix.pack(
+                values, outputs: outputs(rows),
+                outputStride: matrix.inputs, workers: workers)
+        }
+    }
+
+    /// - Parameter fill: writes parameter `index` to its destination.
+    private init(
+        _ layout: ParameterLayout, _ configuration: T5Configuration,
+        fill: (_ index: Int, Destination) throws -> Void
+    ) throws {
         var places = [Place?](repeating: nil, count: layout.parameters.count)
 
         func index(_ name: String) throws -> Int {
@@ -46,12 +121,8 @@ package final class WeightsSnapshot: Sendable {
                 outputs: parameters.reduce(0) { $0 + $1.rows }, inputs: parameters[0].columns)
             var first = 0
             for (index, parameter) in zip(indices, parameters) {
-                let values = UnsafeMutableBufferPointer(start: scratch.base, count: parameter.count)
-                try read(index, values)
+                try fill(index, Destination(matrix: matrix, first: first, plain: nil))
                 let outputs = first..<first + parameter.rows
-                matrix.pack(
-                    scratch.base, outputs: outputs, outputStride: parameter.columns,
-                    workers: workers)
                 places[index] = .outputs(matrix, outputs)
                 first = outputs.upperBound
             }
@@ -61,7 +132,7 @@ package final class WeightsSnapshot: Sendable {
             let index = try index(name)
             let parameter = layout.parameters[index]
             let buffer = try FloatBuffer(count: parameter.count)
-            try read(index, UnsafeMutableBufferPointer(start: buffer.base, count: parameter.count))
+            try fill(index, Destination(matrix: nil, first: 0, plain: buffer.base))
             places[index] = .table(buffer)
             return Rows(base: buffer.base, count: parameter.rows, width: parameter.columns)
         }

@@ -6,14 +6,21 @@ package final class PackedMatrix: @unchecked Sendable {
     package let inputs: Int
     let panels: FloatBuffer
 
-    /// All zeros.
+    /// Values to come: every output is packed before the first product.
     ///
     /// - Throws: `UNSAY_E_MEMORY` if the memory cannot be had.
     package init(outputs: Int, inputs: Int) throws {
         self.outputs = outputs
         self.inputs = inputs
-        panels = try FloatBuffer(count: Panels.size(outputs, inputs), zeroed: true)
+        panels = try FloatBuffer(count: Panels.size(outputs, inputs))
+        // Of a last panel that is not full, what lies beyond the outputs.
+        guard outputs % Panels.width > 0 else { return }
+        let size = Panels.width * inputs
+        (panels.base + (panelCount - 1) * size).update(repeating: 0, count: size)
     }
+
+    /// The outputs that lie together.
+    package static var panelWidth: Int { Panels.width }
 
     var panelCount: Int { Panels.count(outputs) }
 

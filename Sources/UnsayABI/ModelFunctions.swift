@@ -85,7 +85,8 @@ public func unsay_model_open(
         let settings = try openSettings(options)
         let model = try Model(
             Checkpoint.open(
-                folder: folder, variant: settings.variant, allowLinks: settings.allowLinks),
+                folder: folder, variant: settings.variant, allowLinks: settings.allowLinks,
+                workers: settings.workers),
             tokenizerPath: settings.tokenizerPath, workers: settings.workers)
         log(UNSAY_LOG_INFO, "opened \(folder): \(model.layout.parameterCount) parameters")
         out.pointee = handle(ModelHandle(model))
@@ -109,7 +110,8 @@ public func unsay_model_open_buffers(
             )
         }
         let model = try Model(
-            Checkpoint.open(buffers: buffers, variant: settings.variant),
+            Checkpoint.open(
+                buffers: buffers, variant: settings.variant, workers: settings.workers),
             tokenizerPath: settings.tokenizerPath,
             workers: settings.workers)
         out.pointee = handle(ModelHandle(model))

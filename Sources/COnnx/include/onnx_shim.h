@@ -53,6 +53,10 @@ const uint8_t *onnx_file_bytes(const onnx_file *file);
 size_t onnx_file_size(const onnx_file *file);
 void onnx_file_free(onnx_file *file); /* NULL is fine */
 
+/* Takes a part of a mapped file out of this process's memory until it is read again;
+ * nothing else changes. Of a copy in memory nothing happens. */
+void onnx_file_release(const onnx_file *file, size_t offset, size_t count);
+
 /* Renames beneath `folder`: to a name that must be free, or by exchanging two. Returns 0
  * or errno. EINVAL: the file system cannot. */
 int onnx_rename(int folder, const char *from, const char *to, int exchanges);
@@ -68,6 +72,7 @@ enum {
     ONNX_INT8 = 3,
     ONNX_INT32 = 6,
     ONNX_INT64 = 7,
+    ONNX_BOOL = 9,
     ONNX_FLOAT16 = 10,
     ONNX_DOUBLE = 11,
     ONNX_BFLOAT16 = 16,
@@ -159,6 +164,10 @@ typedef struct onnx_view {
 
 /* Bytes of one element of FLOAT, FLOAT16, BFLOAT16 or DOUBLE; 0 of any other type. */
 size_t onnx_float_size(int32_t data_type);
+
+/* The index of the first value that is infinite or not a number; `count` if all are finite.
+ */
+size_t onnx_first_not_finite(const float *values, size_t count);
 
 /* Overwrites out, [rows, columns], with the elements of a view as float32, times
  * `scale` unless that is 1. data: [element_count], unaligned. FORMAT if the view
