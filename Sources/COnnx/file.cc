@@ -1,6 +1,7 @@
 // Files: mapped from a folder that may be hostile, or copied from memory.
 #include "internal.h"
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -13,16 +14,17 @@ struct onnx_file {
     const uint8_t *bytes = nullptr;
     size_t size = 0;
     bool is_mapped = false;
-    ~onnx_file() {
-        if (is_mapped)
-            munmap(const_cast<uint8_t *>(bytes), size);
-        else
-            delete[] bytes;
-    }
+    int descriptor = -1; // of a mapped file, as long as there are few
+    ~onnx_file();
 };
 
 namespace onnx_shim {
 namespace {
+
+// Files whose descriptors are kept, in all models of the process. An export with a file for
+// each tensor has hundreds, and descriptors are the host's to use.
+std::atomic<int> kept_descriptors{0};
+constexpr int most_descriptors = 64;
 
 struct Descriptor {
     int value;
@@ -112,10 +114,21 @@ std::string quoted(const std::string &name) {
 
 using namespace onnx_shim;
 
+onnx_file::~onnx_file() {
+    if (descriptor >= 0) {
+        close(descriptor);
+        --kept_descriptors;
+    }
+    if (is_mapped)
+        munmap(const_cast<uint8_t *>(bytes), size);
+    else
+        delete[] bytes;
+}
+
 extern "C" onnx_status onnx_file_map(int folder, const char *name, onnx_links links,
     onnx_file **out, onnx_message *message) {
     return boundary(message, [&] {
-        const Descriptor file = open_beneath(folder, name, links);
+        Descriptor file = open_beneath(folder, name, links);
         struct stat about;
         if (fstat(file.value, &about) != 0) fail(name, errno);
         if (!S_ISREG(about.st_mode)) refuse(quoted(name) + " is not a regular file");
@@ -127,6 +140,10 @@ extern "C" onnx_status onnx_file_map(int folder, const char *name, onnx_links li
             if (bytes == MAP_FAILED) fail(name, errno);
             mapped->bytes = static_cast<const uint8_t *>(bytes);
             mapped->is_mapped = true;
+            if (++kept_descriptors <= most_descriptors)
+                std::swap(mapped->descriptor, file.value);
+            else
+                --kept_descriptors;
         }
         *out = mapped.release();
     });
@@ -148,6 +165,12 @@ extern "C" onnx_status onnx_file_copy(
 
 extern "C" const uint8_t *onnx_file_bytes(const onnx_file *file) { return file->bytes; }
 extern "C" size_t onnx_file_size(const onnx_file *file) { return file->size; }
+
+extern "C" int onnx_file_is_whole(const onnx_file *file) {
+    struct stat about;
+    return file->descriptor < 0 || (fstat(file->descriptor, &about) == 0 &&
+                                       static_cast<size_t>(about.st_size) >= file->size);
+}
 
 extern "C" void onnx_file_release(const onnx_file *file, size_t offset, size_t count) {
     if (!file->is_mapped || offset > file->size || count > file->size - offset) return;

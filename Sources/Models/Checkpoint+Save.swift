@@ -64,6 +64,7 @@ private struct CheckpointWriter {
     private var prefix: String { checkpoint.folder.weightsPrefix }
 
     func copyFiles() throws {
+        try requireWhole()
         var written = Set<String>()
         for model in checkpoint.models {
             try new.write(model.file.bytes, to: prefix + model.name)
@@ -77,6 +78,14 @@ private struct CheckpointWriter {
         }
     }
 
+    /// The source's files are read from where they are mapped.
+    private func requireWhole() throws {
+        for model in checkpoint.models {
+            try model.file.requireWhole(model.name)
+            for (location, file) in model.externalFiles { try file.requireWhole(location) }
+        }
+    }
+
     // MARK: Weights
 
     func writeWeights(
@@ -85,6 +94,7 @@ private struct CheckpointWriter {
         let shared = try splitTensors(values)
         let dequantizes = try isQuantized && isChanged(values)
         for (index, parameter) in checkpoint.layout.parameters.enumerated() {
+            try requireWhole()
             let before = try FloatBuffer(count: parameter.count)
             let after = try FloatBuffer(count: parameter.count)
             try checkpoint.read(index, into: before.values)

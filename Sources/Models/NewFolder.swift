@@ -5,8 +5,9 @@ import Support
 
 /// A folder in the making: filled beside its destination, committed by one rename.
 ///
-/// Until `commit` the destination is untouched; a crash leaves it as it was, with a folder
-/// named `<destination>.new-...` beside it. What throws removes the folder again, through
+/// Until `commit` the destination is untouched; a crash leaves it as it was, or replaced, with
+/// a folder named `<destination>.new-...` beside it, which holds nothing that is not in the
+/// destination and which the next one removes. What throws removes the folder again, through
 /// `discard`.
 struct NewFolder {
     let destination: String
@@ -32,11 +33,34 @@ struct NewFolder {
             throw Failure(UNSAY_E_ARGUMENT, "\(destination) cannot be replaced by a saved model")
         }
         parent = try Directory(folder)
-        temporary = "\(self.destination).new-\(String(UInt64.random(in: .min ... .max), radix: 16))"
-        guard mkdirat(parent.descriptor, temporary, 0o777) == 0,
-            let root = parent.subfolder(temporary)
-        else { throw Self.failure("create a folder beside", destination) }
-        self.root = root
+        let prefix = "\(self.destination).new-"
+        var made: (name: String, root: Directory)?
+        // Another one may take a folder for a leftover that was made but not yet locked.
+        for _ in 0..<100 where made == nil {
+            let name = prefix + String(UInt64.random(in: .min ... .max), radix: 16)
+            guard mkdirat(parent.descriptor, name, 0o777) == 0,
+                let root = parent.subfolder(name)
+            else { throw Self.failure("create a folder beside", destination) }
+            // Where locks are not to be had, leftovers are not removed either.
+            flock(root.descriptor, LOCK_EX)
+            if parent.subfolder(name)?.isSame(as: root) == true { made = (name, root) }
+        }
+        guard let made else { throw Self.failure("create a folder beside", destination) }
+        (temporary, root) = made
+    }
+
+    /// Removes what saves to this destination left behind when they were killed: folders of
+    /// our names that nobody holds a lock on.
+    private func removeLeftovers() {
+        let prefix = "\(destination).new-"
+        for name in (try? parent.entries()) ?? [] {
+            guard name.hasPrefix(prefix), name != temporary,
+                UInt64(name.dropFirst(prefix.count), radix: 16) != nil,
+                let left = parent.subfolder(name), flock(left.descriptor, LOCK_EX | LOCK_NB) == 0
+            else { continue }
+            Self.empty(left, depth: 0)
+            unlinkat(parent.descriptor, name, AT_REMOVEDIR)
+        }
     }
 
     private static func failure(_ verb: String, _ path: String, _ code: Int32 = errno) -> Failure {
@@ -136,25 +160,29 @@ struct NewFolder {
 
     /// Puts the folder in the destination's place.
     ///
-    /// What an older folder there held beside the model is kept: moved into the new one.
+    /// What an older folder there holds beside the model is kept: linked into the new one
+    /// first, so that at every moment there is one folder that has all.
     /// - Parameter keepsModels: whether that includes .onnx files the new folder lacks.
     func commit(keepsModels: Bool) throws {
+        if let old = parent.subfolder(destination) {
+            try keep(from: old, in: root, keepsModels: keepsModels, depth: 0)
+        }
         try flush(root, depth: 0)
         let created = onnx_rename(parent.descriptor, temporary, destination, 0)
-        if created == 0 {
-            fsync(parent.descriptor)
-            return
+        if created != 0 {
+            guard created == EEXIST, parent.subfolder(destination) != nil else {
+                throw Self.failure("create", destination, created)
+            }
+            let replaced = onnx_rename(parent.descriptor, temporary, destination, 1)
+            guard replaced == 0 else { throw Self.failure("replace", destination, replaced) }
         }
-        guard created == EEXIST, parent.subfolder(destination) != nil else {
-            throw Self.failure("create", destination, created)
-        }
-        let replaced = onnx_rename(parent.descriptor, temporary, destination, 1)
-        guard replaced == 0 else { throw Self.failure("replace", destination, replaced) }
+        // Committed. An older folder now bears the temporary name.
         fsync(parent.descriptor)
-        // Committed. The older folder now bears the temporary name.
-        guard let old = parent.subfolder(temporary) else { return }
-        Self.carry(from: old, to: root, keepsModels: keepsModels, depth: 0)
-        unlinkat(parent.descriptor, temporary, AT_REMOVEDIR)
+        if created != 0, let old = parent.subfolder(temporary) {
+            Self.empty(old, depth: 0)
+            unlinkat(parent.descriptor, temporary, AT_REMOVEDIR)
+        }
+        removeLeftovers()
     }
 
     /// Removes the folder and what was written into it.
@@ -176,18 +204,27 @@ struct NewFolder {
         }
     }
 
-    private static func carry(
-        from old: Directory, to new: Directory, keepsModels: Bool, depth: Int
-    ) {
-        guard depth < deepest, let names = try? old.entries() else { return }
-        for name in names {
-            if let left = old.subfolder(name), let right = new.subfolder(name) {
-                carry(from: left, to: right, keepsModels: keepsModels, depth: depth + 1)
-                unlinkat(old.descriptor, name, AT_REMOVEDIR)
-            } else if new.holds(name) || (!keepsModels && name.hasSuffix(".onnx")) {
-                unlinkat(old.descriptor, name, 0)
-            } else {
-                renameat(old.descriptor, name, new.descriptor, name)
+    /// Links what a folder holds and another lacks; copies it where links cannot be made.
+    private func keep(
+        from old: Directory, in new: Directory, keepsModels: Bool, depth: Int
+    ) throws {
+        for name in try old.entries() where depth < Self.deepest {
+            if !old.isLink(name), let left = old.subfolder(name) {
+                guard mkdirat(new.descriptor, name, 0o777) == 0 || errno == EEXIST,
+                    let right = new.subfolder(name)
+                else { throw Self.failure("create", name) }
+                try keep(from: left, in: right, keepsModels: keepsModels, depth: depth + 1)
+            } else if !new.holds(name), keepsModels || !name.hasSuffix(".onnx") {
+                if linkat(old.descriptor, name, new.descriptor, name, 0) == 0 { continue }
+                guard old.isRegularFile(name) else { throw Self.failure("keep", name) }
+                let file = try OnnxFile(
+                    folder: old.descriptor, name: name, links: ONNX_LINKS_NONE)
+                let copy = openat(
+                    new.descriptor, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+                guard copy >= 0 else { throw Self.failure("keep", name) }
+                defer { close(copy) }
+                try Self.write(file.bytes, to: copy, at: 0, name)
+                guard fsync(copy) == 0 else { throw Self.failure("flush", name) }
             }
         }
     }
@@ -203,6 +240,12 @@ struct NewFolder {
 }
 
 extension Directory {
+    fileprivate func isLink(_ name: String) -> Bool {
+        var about = stat()
+        return fstatat(descriptor, name, &about, AT_SYMLINK_NOFOLLOW) == 0
+            && about.st_mode & S_IFMT == S_IFLNK
+    }
+
     /// True if there is an entry of that name, whatever it is.
     fileprivate func holds(_ name: String) -> Bool {
         var about = stat()

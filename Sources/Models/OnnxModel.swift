@@ -10,6 +10,14 @@ final class OnnxFile: Sendable {
             start: onnx_file_bytes(handle.value), count: onnx_file_size(handle.value))
     }
 
+    /// - Throws: `UNSAY_E_IO` if somebody made the file shorter since it was opened.
+    func requireWhole(_ name: String) throws {
+        guard onnx_file_is_whole(handle.value) != 0 else {
+            throw Failure(
+                UNSAY_E_IO, "\(name) is shorter than when it was opened: its weights are lost")
+        }
+    }
+
     /// Takes part of a mapped file out of this process's memory until it is read again.
     func release(_ part: UnsafeRawBufferPointer) {
         guard let start = part.baseAddress, let base = bytes.baseAddress else { return }

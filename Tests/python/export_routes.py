@@ -144,9 +144,7 @@ def _(folder: Path) -> None:
             for graph, tensor in weights(model):
                 if graph.name == model.graph.name:
                     graph.input.append(
-                        helper.make_tensor_value_info(
-                            tensor.name, tensor.data_type, tensor.dims
-                        )
+                        helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
                     )
 
 
@@ -291,9 +289,7 @@ def optimized(level: str) -> Route:
             onnxruntime.GraphOptimizationLevel, f"ORT_ENABLE_{level.upper()}"
         )
         options.optimized_model_filepath = str(target)
-        onnxruntime.InferenceSession(
-            str(source), options, providers=["CPUExecutionProvider"]
-        )
+        onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
 
     return lambda folder: replaced(folder, make)
 

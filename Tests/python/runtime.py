@@ -26,9 +26,7 @@ def session(path: Path, optimizes: bool):
         # The optimiser takes 4-bit weights for a permission to round the data, too.
         level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.graph_optimization_level = level
-    return onnxruntime.InferenceSession(
-        str(path), options, providers=["CPUExecutionProvider"]
-    )
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 class Session:

@@ -150,7 +150,7 @@ def rounds_activations(start: str, route: str) -> bool:
 
 def is_rounded(start: str, route: str) -> bool:
     """True if changed weights are stored in 16 bits."""
-    return "16" in route and route != "int32_data float16" or "16" in start
+    return ("16" in route and route != "int32_data float16") or "16" in start
 
 
 def runs_at_all(folder, model, source) -> bool:

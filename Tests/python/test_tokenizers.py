@@ -115,7 +115,7 @@ def test_every_line_is_joined_as_transformers_joins_it(way, corpus):
 
 
 def test_spans_follow_the_text_and_hold_what_their_pieces_say(way, corpus):
-    name, model = way
+    _name, model = way
     for text in corpus["texts"]:
         tokens = model.encode(text)
         end = 0

@@ -42,8 +42,8 @@ enum { KERNEL_PANEL = 32 };
 size_t kernel_panels_size(size_t columns, size_t depth);
 
 /* Packs outputs [first, end) of a matrix; element (output n, depth k) of the source is
- * source[(n - first) * output_stride + k * depth_stride], at any address. Leaves other outputs alone: zero
- * the panels first if columns is no multiple of KERNEL_PANEL. */
+ * source[(n - first) * output_stride + k * depth_stride], at any address. Leaves other
+ * outputs alone: zero the panels first if columns is no multiple of KERNEL_PANEL. */
 void kernel_pack(const float *source, size_t output_stride, size_t depth_stride,
     size_t first, size_t end, size_t depth, float *panels);
 

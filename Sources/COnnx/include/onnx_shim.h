@@ -53,6 +53,10 @@ const uint8_t *onnx_file_bytes(const onnx_file *file);
 size_t onnx_file_size(const onnx_file *file);
 void onnx_file_free(onnx_file *file); /* NULL is fine */
 
+/* 0 if somebody made a mapped file shorter meanwhile: reading its end would then raise a
+ * signal. Known of the first 64 files that a process maps; 1 of all others. */
+int onnx_file_is_whole(const onnx_file *file);
+
 /* Takes a part of a mapped file out of this process's memory until it is read again;
  * nothing else changes. Of a copy in memory nothing happens. */
 void onnx_file_release(const onnx_file *file, size_t offset, size_t count);
