@@ -148,28 +148,32 @@ def _(folder: Path) -> None:
                     )
 
 
+def scramble(model: onnx.ModelProto) -> None:
+    kept = {value.name for value in [*model.graph.input, *model.graph.output]} | {""}
+    names: dict[str, str] = {}
+
+    def scrambled(name: str) -> str:
+        return name if name in kept else names.setdefault(name, f"x{len(names)}")
+
+    for graph in graphs(model.graph):
+        del graph.value_info[:]
+        for tensor in graph.initializer:
+            tensor.name = scrambled(tensor.name)
+        for value in graph.output if graph is not model.graph else []:
+            value.name = scrambled(value.name)
+        for node in graph.node:
+            node.name = ""
+            del node.metadata_props[:]
+            node.input[:] = [scrambled(name) for name in node.input]
+            node.output[:] = [scrambled(name) for name in node.output]
+    del model.metadata_props[:]
+
+
 @route("names scrambled")
 def _(folder: Path) -> None:
     for path in every_model(folder):
         with edited(path) as model:
-            kept = {value.name for value in [*model.graph.input, *model.graph.output]} | {""}
-            names: dict[str, str] = {}
-
-            def scrambled(name: str) -> str:
-                return name if name in kept else names.setdefault(name, f"x{len(names)}")
-
-            for graph in graphs(model.graph):
-                del graph.value_info[:]
-                for tensor in graph.initializer:
-                    tensor.name = scrambled(tensor.name)
-                for value in graph.output if graph is not model.graph else []:
-                    value.name = scrambled(value.name)
-                for node in graph.node:
-                    node.name = ""
-                    del node.metadata_props[:]
-                    node.input[:] = [scrambled(name) for name in node.input]
-                    node.output[:] = [scrambled(name) for name in node.output]
-            del model.metadata_props[:]
+            scramble(model)
 
 
 @route("local functions")
