@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <utility>
 
 namespace onnx_shim {
@@ -65,8 +66,13 @@ class Flattener {
         Graph &graph = model.graphs.back(); // a deque: stays where it is
         graph.path = path;
         graph.parent = parent;
-        for (const auto &tensor : proto.initializer())
-            graph.initializers.push_back({value(tensor.name(), scope), add_tensor(tensor)});
+        std::set<int32_t> named;
+        for (const auto &tensor : proto.initializer()) {
+            const int32_t name = value(tensor.name(), scope);
+            if (!named.insert(name).second)
+                throw Refusal(ONNX_E_FORMAT, "two initializers are named " + tensor.name());
+            graph.initializers.push_back({name, add_tensor(tensor)});
+        }
         for (const auto &input : proto.input())
             graph.inputs.push_back(value(input.name(), scope));
         for (const auto &output : proto.output())

@@ -136,7 +136,9 @@ class Scanner {
         const auto type = WireFormatLite::GetTagWireType(tag);
         const bool groups = type == WireFormatLite::WIRETYPE_START_GROUP ||
                             type == WireFormatLite::WIRETYPE_END_GROUP;
-        if (type == WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {
+        if (WireFormatLite::GetTagFieldNumber(tag) == 0) {
+            // No field has this number: what follows is not protobuf.
+        } else if (type == WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {
             if (input.Skip(read_length())) return;
         } else if (!groups && WireFormatLite::SkipField(&input, tag)) {
             return;

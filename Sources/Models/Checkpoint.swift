@@ -61,7 +61,12 @@ package final class Checkpoint: @unchecked Sendable {
     private init(_ folder: ModelFolder, _ workers: Workers) throws {
         let reader = BlockReader(workers: workers)
         func json(_ name: String) throws -> JSON? {
-            try folder.sideFile(name).map { try JSON(parsing: $0.bytes, named: name) }
+            guard let file = try folder.sideFile(name) else { return nil }
+            let json = try JSON(parsing: file.bytes, named: name)
+            guard json.object != nil else {
+                throw Failure(UNSAY_E_FORMAT, "\(name): expected a JSON object")
+            }
+            return json
         }
         let config = try json("config.json")
         let generation = try json("generation_config.json")

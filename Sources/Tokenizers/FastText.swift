@@ -1,3 +1,6 @@
+import CUnsay
+import Support
+
 /// A text on its way through a fast tokenizer: its bytes, and where each comes from.
 ///
 /// Every step does what the `tokenizers` library does, odd as some of it is.
@@ -5,6 +8,16 @@ struct FastText {
     private(set) var text: NormalizedText
     /// Where it begins in the caller's text, whatever normalising took away there.
     private let begin: Int
+
+    /// Every step of a file may make a text longer, and each works on what the last one left:
+    /// NFKC's longest rule makes eleven bytes of one, a space becomes three.
+    private static func checkLength(_ length: Int, of original: Int) throws {
+        guard length <= 64 * original + 1024 else {
+            throw Failure(
+                UNSAY_E_UNSUPPORTED,
+                "the normalizer of tokenizer.json makes a text more than 64 times as long")
+        }
+    }
 
     /// - Parameter bytes: their indices are their places in the caller's text.
     init(_ bytes: Slice<UnsafeBufferPointer<UInt8>>) {
@@ -31,18 +44,20 @@ struct FastText {
 
     // MARK: Normalizers
 
-    mutating func normalize(_ steps: [FastTokenizerFile.Normalization]) {
+    /// - Throws: `UNSAY_E_UNSUPPORTED` if they make it more than 64 times as long.
+    mutating func normalize(_ steps: [FastTokenizerFile.Normalization]) throws {
+        let original = text.bytes.count
         for step in steps {
             switch step {
-            case .characterMap(let map): apply(map)
+            case .characterMap(let map): try apply(map, to: original)
             case .strip(let left, let right): strip(left: left, right: right)
             case .spaces(let content):
-                replace(with: content) { bytes, at in
+                try replace(with: content, in: original) { bytes, at in
                     let run = bytes[at...].prefix { $0 == UInt8(ascii: " ") }.count
                     return run >= 2 ? run : nil
                 }
             case .replace(let pattern, let content):
-                replace(with: content) { bytes, at in
+                try replace(with: content, in: original) { bytes, at in
                     bytes[at...].starts(with: pattern) ? pattern.count : nil
                 }
             }
@@ -51,7 +66,7 @@ struct FastText {
 
     /// Grapheme clusters of less than six bytes are looked up whole, others by character; a
     /// rule for the beginning of one replaces all of it.
-    private mutating func apply(_ map: CharacterMap) {
+    private mutating func apply(_ map: CharacterMap, to original: Int) throws {
         var out = NormalizedText()
         out.bytes.reserveCapacity(text.bytes.count)
         out.origins.reserveCapacity(text.bytes.count + 1)
@@ -81,6 +96,7 @@ struct FastText {
                 }
             }
             at += length
+            try Self.checkLength(out.bytes.count, of: original)
         }
         out.origins.append(text.origins[text.bytes.count])
         text = out
@@ -101,8 +117,8 @@ struct FastText {
     }
 
     private mutating func replace(
-        with content: [UInt8], _ match: ([UInt8], Int) -> Int?
-    ) {
+        with content: [UInt8], in original: Int, _ match: ([UInt8], Int) -> Int?
+    ) throws {
         var out = NormalizedText()
         var at = 0
         while at < text.bytes.count {
@@ -111,6 +127,7 @@ struct FastText {
             out.bytes += bytes
             out.origins += [Int](repeating: text.origins[at], count: bytes.count)
             at += length ?? 1
+            try Self.checkLength(out.bytes.count, of: original)
         }
         out.origins.append(text.origins[text.bytes.count])
         text = out
@@ -137,13 +154,13 @@ struct FastText {
     // MARK: Pre-tokenizers
 
     /// The words that are split into pieces, each on its own.
-    func split(_ steps: [FastTokenizerFile.PreTokenization]) -> [FastText] {
+    func split(_ steps: [FastTokenizerFile.PreTokenization]) throws -> [FastText] {
         var words = isEmpty ? [] : [self]
         for step in steps {
             switch step {
             case .whitespaceSplit: words = words.flatMap { $0.splitAtSpaces() }
             case .metaspace(let scheme, let splits):
-                words = words.flatMap { $0.metaspace(scheme, splits: splits) }
+                words = try words.flatMap { try $0.metaspace(scheme, splits: splits) }
             }
         }
         return words
@@ -161,9 +178,9 @@ struct FastText {
 
     private func metaspace(
         _ scheme: FastTokenizerFile.PrependScheme, splits: Bool
-    ) -> [FastText] {
+    ) throws -> [FastText] {
         var changed = self
-        changed.replace(with: Normalizer.space) { bytes, at in
+        try changed.replace(with: Normalizer.space, in: text.bytes.count) { bytes, at in
             bytes[at] == UInt8(ascii: " ") ? 1 : nil
         }
         let origin = text.origins.first ?? 0

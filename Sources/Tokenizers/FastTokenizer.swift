@@ -54,11 +54,11 @@ package final class FastTokenizer: Tokenizer {
         normalizations = file.normalizations
         preTokenizations = file.preTokenizations
         added = AddedTokens(file.addedTokens.filter { !$0.isNormalized })
-        let normalized = file.addedTokens.filter(\.isNormalized).map { token in
+        let normalized = try file.addedTokens.filter(\.isNormalized).map { token in
             var token = token
-            token.content = token.content.withUnsafeBufferPointer {
+            token.content = try token.content.withUnsafeBufferPointer {
                 var text = FastText($0[...])
-                text.normalize(file.normalizations)
+                try text.normalize(file.normalizations)
                 return text.text.bytes
             }
             return token
@@ -88,12 +88,12 @@ package final class FastTokenizer: Tokenizer {
                 continue
             }
             var part = FastText(text[segment.bytes])
-            part.normalize(normalizations)
+            try part.normalize(normalizations)
             guard let normalizedAdded else {
-                add(part, to: &tokens)
+                try add(part, to: &tokens)
                 continue
             }
-            part.text.bytes.withUnsafeBufferPointer { bytes in
+            try part.text.bytes.withUnsafeBufferPointer { bytes in
                 for inner in normalizedAdded.split(bytes) {
                     let stretch = part[inner.bytes]
                     if let id = inner.id {
@@ -101,7 +101,7 @@ package final class FastTokenizer: Tokenizer {
                         tokens.append(
                             Token(id: id, begin: origins[0], end: origins[origins.count - 1]))
                     } else {
-                        add(stretch, to: &tokens)
+                        try add(stretch, to: &tokens)
                     }
                 }
             }
@@ -109,8 +109,8 @@ package final class FastTokenizer: Tokenizer {
         return tokens
     }
 
-    private func add(_ text: FastText, to tokens: inout [Token]) {
-        for word in text.split(preTokenizations) {
+    private func add(_ text: FastText, to tokens: inout [Token]) throws {
+        for word in try text.split(preTokenizations) {
             let (bytes, origins) = (word.text.bytes, word.text.origins)
             var unknown: Range<Int>?
             func endUnknown() {
