@@ -133,7 +133,9 @@ package final class DecoderCache {
             x, weight: weights.norm.base, epsilon: pass.configuration.layerNormEpsilon,
             into: normed, inverseRMS: nil, workers: workers)
         try project(normed, weights.query, into: query, pass)
-        let starts = slots.map { crossKeyValues[index].base + sources.offsets[sourceOfSlot[$0]] * 2 * inner }
+        let starts = slots.map {
+            crossKeyValues[index].base + sources.offsets[sourceOfSlot[$0]] * 2 * inner
+        }
         attentionStep(
             q: query, keys: starts.map { UnsafePointer($0) },
             values: starts.map { UnsafePointer($0 + inner) },

@@ -198,7 +198,7 @@ private func readPrefixes(
     guard prefixes.isEmpty || prefixes.count == inputs else {
         throw Failure(
             UNSAY_E_ARGUMENT,
-            "prefix_count is \(prefixes.count); it must be 0, or \(inputs), the number of inputs")
+            "prefixes has \(prefixes.count); there must be none, or \(inputs), one for each input")
     }
     guard prefixes.isEmpty || settings.prefix.isEmpty else {
         throw Failure(UNSAY_E_ARGUMENT, "both prefix_ids and prefixes are set: set one")
