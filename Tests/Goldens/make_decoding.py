@@ -11,15 +11,15 @@ Beam search is that of transformers 4.57. Diverse beam search left the library i
 that part is made by 4.49, the last version this script was run with that has it: run
 
     python3 make_decoding.py --part beams     # with transformers 4.57
+    python3 make_decoding.py --part filters   # likewise: distributions to draw from
     python3 make_decoding.py --part groups    # with transformers 4.49
 
-with PYTHONPATH=bindings/python/src, torch, and FIXTURES set to the folder of the fixtures.
+with PYTHONPATH=bindings/python/src and torch. The parts are merged in one file.
 """
 
 import argparse
 import itertools
 import json
-import os
 import random
 from pathlib import Path
 
@@ -32,7 +32,7 @@ import unsay
 
 HERE = Path(__file__).resolve().parent
 TARGET = HERE / "decoding.json"
-FIXTURES = Path(os.environ.get("FIXTURES", HERE.parent / "Fixtures"))
+FIXTURES = HERE.parent / "Fixtures"
 FOLDERS = {
     "v10": HERE.parent / "Models/tiny-v10",
     "v11": HERE.parent / "Models/tiny-v11",
@@ -67,7 +67,7 @@ def combinations():
         {"sequence_bias": [[[15], 2.0], [[15, 16], 3.0]]},
     ]
     groups = [
-        {}, {"diversity_penalty": 0.5}, {"diversity_penalty": 3.0},
+        {"diversity_penalty": 0.2}, {"diversity_penalty": 0.5}, {"diversity_penalty": 3.0},
         {"diversity_penalty": 1.0, "num_return_sequences": 4},
         {"diversity_penalty": 1.0, "early_stopping": True},
         {"diversity_penalty": 1.0, "early_stopping": "never"},
@@ -119,13 +119,23 @@ def generate(model, ids, options):
     options = dict(options)
     if "sequence_bias" in options:
         options["sequence_bias"] = {tuple(run): bias for run, bias in options["sequence_bias"]}
+    processors = []
+    if "num_beams" in options and "encoder_repetition_penalty" in options:
+        # transformers hands the processor the ids of one row, and torch then changes only the
+        # first beam of each batch: give it those of every beam, as is meant.
+        processors.append(
+            transformers.EncoderRepetitionPenaltyLogitsProcessor(
+                options.pop("encoder_repetition_penalty"),
+                torch.tensor([ids] * options["num_beams"]),
+            )
+        )
     ends = options.get("eos_token_id", model.config.eos_token_id)
     ends = ends if isinstance(ends, list) else [ends]
     config = model.config
     with torch.no_grad():
         made = model.generate(
             torch.tensor([ids]), max_new_tokens=MAX_NEW_TOKENS, do_sample=False,
-            return_dict_in_generate=True, output_scores=True,
+            return_dict_in_generate=True, output_scores=True, logits_processor=processors,
             use_cache=config.num_layers == config.num_decoder_layers, **options,
         )
     outputs = []
@@ -137,9 +147,36 @@ def generate(model, ids, options):
     return outputs, None if scores is None else [round(s, 6) for s in scores.tolist()]
 
 
+FILTERS = [
+    {}, {"temperature": 0.6}, {"top_k": 5}, {"top_p": 0.7}, {"min_p": 0.08},
+    {"typical_p": 0.6}, {"epsilon_cutoff": 0.01}, {"eta_cutoff": 0.02},
+    {"temperature": 1.4, "top_k": 12, "top_p": 0.85},
+]
+
+
+def filtered(model, ids):
+    """For each set of filters, the probabilities left of the first token's distribution."""
+    from transformers import GenerationConfig
+
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([ids]), decoder_input_ids=torch.tensor([[0]])).logits
+    results = []
+    for options in FILTERS:
+        config = GenerationConfig(do_sample=True, **{"top_k": 0, **options})
+        config._eos_token_tensor = None
+        processors = model._get_logits_processor(
+            config, input_ids_seq_length=1, encoder_input_ids=torch.tensor([ids]),
+            prefix_allowed_tokens_fn=None, logits_processor=[],
+        )
+        scores = processors(torch.tensor([[0]]), logits[:, -1].clone())
+        p = torch.softmax(scores.double(), -1)[0].tolist()
+        results.append({str(id): round(value, 9) for id, value in enumerate(p) if value > 0})
+    return results
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--part", choices=["beams", "groups"], required=True)
+    parser.add_argument("--part", choices=["beams", "filters", "groups"], required=True)
     part = parser.parse_args().part
     torch.set_num_threads(1)
     golden = json.loads(TARGET.read_text()) if TARGET.exists() else {}
@@ -158,6 +195,11 @@ def main():
                 results[str(index)] = {"ids": [r[0] for r in rows]}
                 if rows[0][1] is not None:
                     results[str(index)]["scores"] = [r[1] for r in rows]
+        if part == "filters" and name == "v10":
+            ids = entry["inputs"][3]
+            golden["filters"] = {
+                "input": ids, "options": FILTERS, "probabilities": filtered(model, ids)
+            }
         print(name, len(results), flush=True)
     TARGET.write_text(json.dumps(golden, separators=(",", ":")).replace('"results"', '\n"results"') + "\n")
 

@@ -68,7 +68,7 @@ struct SessionTests {
         #expect(model.snapshot !== before)
         var once = GenerateOptions()
         once.maxNewTokens = 1
-        let after = try generate(model, Array(inputs[..<3]), once).hypotheses
+        let after = try generate(model, Array(inputs[..<3]), once).hypotheses.map { $0[0] }
         for (index, hypothesis) in after.enumerated() {
             #expect(hypothesis.ids[0] != all[index].targets[0].id, "input \(index)")
         }
