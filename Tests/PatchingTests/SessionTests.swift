@@ -27,7 +27,7 @@ private let inputs: [[Int32]] = [
 private func examples(_ model: Model, avoided: Int) throws -> [Example] {
     var options = GenerateOptions()
     options.maxNewTokens = 6
-    let outputs = try generate(model, inputs, options).hypotheses
+    let outputs = try generate(model, inputs, options).hypotheses.map { $0[0] }
     return zip(inputs, outputs).enumerated().map { index, pair in
         Example(
             input: pair.0,
