@@ -14,7 +14,8 @@ package struct Hypothesis: Sendable {
     package var logProbabilities: [Float] = []
     /// UTF-8, control ids left out; empty without a vocabulary.
     package var text: [UInt8] = []
-    /// The sum of `logProbabilities`.
+    /// The sum of `logProbabilities`; with beams, over the ids after the prefix and divided by
+    /// their number to the power of `lengthPenalty`.
     package var score: Float = 0
     package var finish = Finish.length
 }
@@ -26,6 +27,8 @@ package struct LogitsStep {
     package let vocabSize: Int
     /// Which input each row continues.
     package let inputs: [Int]
+    /// Which of the input's hypotheses each row is.
+    package let hypotheses: [Int]
     /// The ids written so far, of each row; all of one length.
     package let prefixes: [[Int32]]
 }
@@ -39,17 +42,47 @@ package struct TokenStep {
     package let text: [UInt8]
 }
 
+/// When beam search has enough finished hypotheses.
+package enum EarlyStopping: Sendable {
+    /// When no better ending is likely.
+    case no
+    /// As soon as `numBeams` are finished.
+    case yes
+    /// When no better ending is possible.
+    case never
+}
+
+/// Options of a search; names, meanings and order of effect are those of transformers 4.57.
+/// Values are checked by whoever takes them from outside.
 package struct GenerateOptions {
-    /// Of each output, the end included; at least 1.
+    /// Of each output, the end and the prefix included; at least 1.
     package var maxNewTokens = 128
-    /// The end is not written before this many tokens.
+    /// No end is written among the first `minNewTokens` ids.
     package var minNewTokens = 0
     /// Every output begins with these.
     package var prefix: [Int32] = []
+    /// Instead of `prefix`, one for each input; empty for none.
+    package var prefixes: [[Int32]] = []
+    package var numBeams = 1
+    package var numReturnSequences = 1
+    package var numBeamGroups = 1
+    package var diversityPenalty: Float = 0
+    package var lengthPenalty: Float = 1
+    package var earlyStopping = EarlyStopping.no
+    package var doSample = false
+    package var seed: UInt64 = 0
+    package var filters = SamplingFilters()
+    package var rules = LogitsRules()
+    /// Ids that end an output; empty for the model's own.
+    package var eosTokenIDs: [Int32] = []
+    /// An output ends after the token that completes one of these in its text.
+    package var stopStrings: [[UInt8]] = []
     /// Return false to stop all outputs.
     package var onToken: ((TokenStep) -> Bool)?
     /// Return false to stop all outputs.
     package var onLogits: ((LogitsStep) -> Bool)?
+    /// The ids that may follow `prefix`, the ids so far of a hypothesis of `input`; nil for all.
+    package var allowedTokens: ((_ input: Int, _ prefix: [Int32]) throws -> [Int32]?)?
 
     package init() {}
 }

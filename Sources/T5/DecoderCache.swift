@@ -3,14 +3,17 @@ import Tensors
 /// The keys and values that a batch of decoders has computed so far.
 ///
 /// Those of the encoder's output are computed once; those of the written tokens grow by one
-/// with every step. Sequences keep their slot for life, so one that has finished simply
-/// stops being asked for: nothing is moved.
+/// with every step. Several sequences may continue one source: they share its keys and values.
+/// A sequence keeps its slot, so one that has finished simply stops being asked for, and one
+/// that splits is copied to a slot that is free.
 package final class DecoderCache {
     private let snapshot: WeightsSnapshot
     private let decoder: StackWeights
     private let workers: Workers
     private let arena = Arena()
     private let sources: Ragged
+    /// Which source the sequences of each slot continue.
+    private let sourceOfSlot: [Int]
     /// Of each block, [source rows, 2 * inner].
     private let crossKeyValues: [FloatBuffer]
     /// Of each block, [sequences * capacity, 2 * inner].
@@ -25,11 +28,12 @@ package final class DecoderCache {
     private var inner: Int { snapshot.configuration.innerDim }
 
     /// - Parameters:
-    ///   - encoder: the encoder's output for every sequence.
+    ///   - encoder: the encoder's output for every source.
+    ///   - slotsPerSource: slot s continues source s / slotsPerSource.
     ///   - longest: the most positions any sequence will have.
     package init(
-        _ snapshot: WeightsSnapshot, _ decoder: StackWeights, encoder: EncoderOutput, longest: Int,
-        workers: Workers
+        _ snapshot: WeightsSnapshot, _ decoder: StackWeights, encoder: EncoderOutput,
+        slotsPerSource: Int = 1, longest: Int, workers: Workers
     ) throws {
         let inner = snapshot.configuration.innerDim
         self.snapshot = snapshot
@@ -37,7 +41,10 @@ package final class DecoderCache {
         self.workers = workers
         self.longest = longest
         sources = encoder.sources
-        lengths = [Int](repeating: 0, count: encoder.sources.count)
+        sourceOfSlot = (0..<encoder.sources.count).flatMap {
+            [Int](repeating: $0, count: slotsPerSource)
+        }
+        lengths = [Int](repeating: 0, count: sourceOfSlot.count)
         let pass = Pass(snapshot.configuration, arena: arena, workers: workers)
         crossKeyValues = try decoder.blocks.map { block in
             let buffer = try FloatBuffer(count: encoder.states.count * 2 * inner)
@@ -75,6 +82,16 @@ package final class DecoderCache {
             into: states, inverseRMS: nil, workers: workers)
         for slot in slots { lengths[slot] += 1 }
         try body(states)
+    }
+
+    /// Makes slot `target` a second copy of the sequence in slot `source`, of the same input.
+    package func copy(_ source: Int, to target: Int) {
+        let width = 2 * inner
+        lengths[target] = lengths[source]
+        for buffer in ownKeyValues {
+            (buffer.base + target * capacity * width).update(
+                from: buffer.base + source * capacity * width, count: lengths[source] * width)
+        }
     }
 
     private func attendToOwn(
@@ -116,11 +133,13 @@ package final class DecoderCache {
             x, weight: weights.norm.base, epsilon: pass.configuration.layerNormEpsilon,
             into: normed, inverseRMS: nil, workers: workers)
         try project(normed, weights.query, into: query, pass)
-        let starts = slots.map { crossKeyValues[index].base + sources.offsets[$0] * 2 * inner }
+        let starts = slots.map {
+            crossKeyValues[index].base + sources.offsets[sourceOfSlot[$0]] * 2 * inner
+        }
         attentionStep(
             q: query, keys: starts.map { UnsafePointer($0) },
             values: starts.map { UnsafePointer($0 + inner) },
-            counts: slots.map { sources.range($0).count }, kvStride: 2 * inner,
+            counts: slots.map { sources.range(sourceOfSlot[$0]).count }, kvStride: 2 * inner,
             heads: pass.configuration.numHeads, dKV: pass.configuration.dKV, positions: nil,
             bias: nil, into: attended, workers: workers)
         try project(attended, weights.output, into: x, adds: true, pass)

@@ -44,8 +44,9 @@ final class ResultHandle: Sendable {
         }
     }
 
-    init(_ hypotheses: [Hypothesis]) {
-        entries = hypotheses.map { [Entry($0)] }
+    /// - Parameter hypotheses: of each input, best first.
+    init(_ hypotheses: [[Hypothesis]]) {
+        entries = hypotheses.map { $0.map { Entry($0) } }
     }
 
     deinit {

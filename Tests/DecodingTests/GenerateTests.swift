@@ -27,6 +27,10 @@ private func inputs(_ count: Int) -> [[Int32]] {
     }
 }
 
+extension Generation {
+    fileprivate var best: [Hypothesis] { hypotheses.map { $0[0] } }
+}
+
 @Suite("Greedy generation")
 struct GenerateTests {
     private var options: GenerateOptions {
@@ -40,11 +44,11 @@ struct GenerateTests {
         arguments: ["tiny-v10", "tiny-v11"])
     func invariance(name: String) throws {
         let all = inputs(37)
-        let together = try generate(model(name), all, options).hypotheses
-        let threaded = try generate(model(name, threads: 3), all, options).hypotheses
+        let together = try generate(model(name), all, options).best
+        let threaded = try generate(model(name, threads: 3), all, options).best
         let alone = try model(name, threads: 2)
         for index in all.indices {
-            let own = try generate(alone, [all[index]], options).hypotheses[0]
+            let own = try generate(alone, [all[index]], options).best[0]
             #expect(own.ids == together[index].ids, "row \(index)")
             #expect(own.logProbabilities == together[index].logProbabilities, "row \(index)")
             #expect(threaded[index].logProbabilities == own.logProbabilities, "row \(index)")
@@ -55,7 +59,7 @@ struct GenerateTests {
     func score() throws {
         let model = try model("tiny-v11")
         let all = inputs(9)
-        let written = try generate(model, all, options).hypotheses
+        let written = try generate(model, all, options).best
         let scored = try Decoding.score(model, all, written.map(\.ids))
         for (one, other) in zip(written, scored) {
             #expect(one.logProbabilities == other.logProbabilities)
@@ -69,7 +73,7 @@ struct GenerateTests {
         var options = options
         options.prefix = [17, 18]
         options.minNewTokens = 20
-        for hypothesis in try generate(model, inputs(5), options).hypotheses {
+        for hypothesis in try generate(model, inputs(5), options).best {
             #expect(Array(hypothesis.ids[..<2]) == [17, 18])
             #expect(hypothesis.ids.count == 20)
             #expect(!hypothesis.ids.dropLast().contains(1))
@@ -91,7 +95,7 @@ struct GenerateTests {
         }
         let generation = try generate(model, inputs(3), options)
         #expect(generation.wasStopped)
-        for (index, hypothesis) in generation.hypotheses.enumerated() {
+        for (index, hypothesis) in generation.best.enumerated() {
             #expect(hypothesis.ids == [77, 77, 77, 77, 77])
             #expect(hypothesis.finish == .stopped)
             #expect(seen[index] == hypothesis.ids)

@@ -27,7 +27,7 @@ private let inputs: [[Int32]] = [
 private func examples(_ model: Model, avoided: Int) throws -> [Example] {
     var options = GenerateOptions()
     options.maxNewTokens = 6
-    let outputs = try generate(model, inputs, options).hypotheses
+    let outputs = try generate(model, inputs, options).hypotheses.map { $0[0] }
     return zip(inputs, outputs).enumerated().map { index, pair in
         Example(
             input: pair.0,
@@ -68,7 +68,7 @@ struct SessionTests {
         #expect(model.snapshot !== before)
         var once = GenerateOptions()
         once.maxNewTokens = 1
-        let after = try generate(model, Array(inputs[..<3]), once).hypotheses
+        let after = try generate(model, Array(inputs[..<3]), once).hypotheses.map { $0[0] }
         for (index, hypothesis) in after.enumerated() {
             #expect(hypothesis.ids[0] != all[index].targets[0].id, "input \(index)")
         }

@@ -45,6 +45,19 @@ def test_greedy_ids_equal_the_reference_token_for_token(debsum, reference):
     assert largest < 1e-3, largest
 
 
+def test_ids_of_four_beams_equal_the_reference_token_for_token(debsum, reference):
+    inputs = [row["input_ids"] for row in reference]
+    outputs = debsum.generate(inputs, max_new_tokens=32, num_beams=4)
+    wrong = [
+        (index, output.ids, row["beam4_ids"])
+        for index, (output, row) in enumerate(zip(outputs, reference))
+        if output.ids != row["beam4_ids"]
+    ]
+    assert wrong == []
+    found = [output.total for output in outputs]
+    assert distance(found, [row["beam4_log_prob"] for row in reference]) < 1e-4
+
+
 def test_logits_and_encoder_states_equal_the_reference(debsum, reference):
     golden = numpy.load(GOLDENS / "debsum_logits.npz")
     for row in golden["rows"]:

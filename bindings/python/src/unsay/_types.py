@@ -29,6 +29,7 @@ COMPUTES = {"f32": 0, "bf16": 1, "int8": 2}
 LOSSES = {
     "likelihood": 0, "ff": 1, "rr": 2, "rf": 3, "fll": 4, "rll": 5, "ul": 6, "nl": 7
 }  # fmt: skip
+EARLY_STOPPINGS = {False: 0, True: 1, "never": 2}
 EXTENTS = {"all": 0, "first": 1, "last": 2}
 FINISHES = ("end", "length", "stopped", "given")
 ENDINGS = ("steps", "goal", "guard", "caller")
@@ -126,7 +127,48 @@ class GenerateOptions(Structure):
         ("on_token", c_void_p),
         ("on_logits", c_void_p),
         ("context", c_void_p),
+        ("epsilon_cutoff", c_float),
+        ("eta_cutoff", c_float),
+        ("encoder_repetition_penalty", c_float),
+        ("encoder_no_repeat_ngram_size", c_int32),
+        ("forced_bos_token_id", c_int32),
+        ("forced_eos_token_id", c_int32),
+        ("eos_token_ids", POINTER(c_int32)),
+        ("eos_token_id_count", c_size_t),
+        ("suppress_tokens", POINTER(c_int32)),
+        ("suppress_token_count", c_size_t),
+        ("begin_suppress_tokens", POINTER(c_int32)),
+        ("begin_suppress_token_count", c_size_t),
+        ("bad_words", POINTER(Sequence)),
+        ("bad_word_count", c_size_t),
+        ("sequence_bias", POINTER(Sequence)),
+        ("sequence_bias_values", POINTER(c_float)),
+        ("sequence_bias_count", c_size_t),
+        ("stop_strings", POINTER(c_char_p)),
+        ("stop_string_count", c_size_t),
+        ("prefixes", POINTER(Sequence)),
+        ("prefix_count", c_size_t),
+        ("allowed_tokens", c_void_p),
     ]
+
+
+class LogitsView(Structure):
+    _fields_ = [
+        ("logits", POINTER(c_float)),
+        ("input", POINTER(c_size_t)),
+        ("hypothesis", POINTER(c_size_t)),
+        ("prefix", POINTER(POINTER(c_int32))),
+        ("rows", c_size_t),
+        ("prefix_count", c_size_t),
+        ("vocab_size", c_size_t),
+    ]
+
+
+TokenFunction = CFUNCTYPE(c_int, c_void_p, c_size_t, c_int32, c_float, c_char_p)
+LogitsFunction = CFUNCTYPE(c_int, c_void_p, POINTER(LogitsView))
+AllowedFunction = CFUNCTYPE(
+    c_size_t, c_void_p, c_size_t, POINTER(c_int32), c_size_t, POINTER(c_int32), c_size_t
+)
 
 
 class Hypothesis(Structure):
@@ -249,6 +291,7 @@ STRUCTS: Dict[str, Type[ctypes.Structure]] = {
     "unsay_span": Span,
     "unsay_sequence": Sequence,
     "unsay_generate_options": GenerateOptions,
+    "unsay_logits_view": LogitsView,
     "unsay_hypothesis": Hypothesis,
     "unsay_session_options": SessionOptions,
     "unsay_example": Example,

@@ -2,10 +2,14 @@
 
 import ctypes
 import os
+import queue
+import threading
 from ctypes import byref, c_char_p, c_float, c_size_t, c_void_p
 from typing import (
     Any,
+    Dict,
     Iterable,
+    Iterator,
     List,
     Mapping,
     Optional,
@@ -17,12 +21,13 @@ from typing import (
 
 from . import _types as t
 from ._base import BaseModel, view
+from ._generation import Generation
 from ._library import functions, initialised, sized
 from ._progress import Progress, Reporter
 from ._sessions import GradientsHook, choice, fields
 from ._text import Sequences, Tokens, is_one, path_bytes, utf8
 from .delta import Delta
-from .errors import ArgumentError
+from .errors import ArgumentError, CancelledError, Error
 from .patch import Patch, split
 from .results import Floats, Output, Step
 
@@ -103,52 +108,89 @@ class Model(BaseModel):
 
     # Generate and score
 
-    @overload
-    def generate(  # type: ignore[overload-overlap]
-        self,
-        inputs: Union[str, Sequence[int]],
-        *,
-        max_new_tokens: Optional[int] = ...,
-        min_new_tokens: Optional[int] = ...,
-    ) -> Output: ...
-
-    @overload
-    def generate(
-        self,
-        inputs: Sequence[Tokens],
-        *,
-        max_new_tokens: Optional[int] = ...,
-        min_new_tokens: Optional[int] = ...,
-    ) -> List[Output]: ...
-
-    def generate(
-        self,
-        inputs: Any,
-        *,
-        max_new_tokens: Optional[int] = None,
-        min_new_tokens: Optional[int] = None,
-    ) -> Union[Output, List[Output]]:
+    def generate(self, inputs: Any, **options: Any) -> Any:
         """Writes an output for one input, or a list of outputs for a list of inputs.
 
         An input is a text or its token ids. Inputs of any lengths run as one batch, and
-        an output does not depend on what else is in it. `max_new_tokens` counts the end.
-        """
-        if is_one(inputs):
-            return self._generate([inputs], max_new_tokens, min_new_tokens)[0]
-        return self._generate(list(inputs), max_new_tokens, min_new_tokens)
+        an output does not depend on what else is in it. With `num_return_sequences`
+        above 1, each input has a list of outputs, best first.
 
-    def _generate(
-        self, inputs: List[Tokens], max_new_tokens: Optional[int], min_new_tokens: Optional[int]
-    ) -> List[Output]:
+        Options have transformers' names and meanings; one left out has the library's
+        default, which unsay.h states: `max_new_tokens`, `min_new_tokens`, `num_beams`,
+        `num_beam_groups`, `diversity_penalty`, `length_penalty`, `early_stopping`,
+        `num_return_sequences`, `do_sample`, `seed`, `temperature`, `top_k`, `top_p`,
+        `min_p`, `typical_p`, `epsilon_cutoff`, `eta_cutoff`, `repetition_penalty`,
+        `encoder_repetition_penalty`, `no_repeat_ngram_size`,
+        `encoder_no_repeat_ngram_size`, `bad_words_ids`, `sequence_bias`,
+        `suppress_tokens`, `begin_suppress_tokens`, `forced_bos_token_id`,
+        `forced_eos_token_id`, `eos_token_id` (one or several), `stop_strings`.
+
+        `prefix_ids` begin every output, `prefixes` has a beginning for each input.
+        `on_token(input, id, log_probability, text)` is called for each token,
+        `logits_processor(view)` with a `LogitsView` before tokens are chosen, and
+        `prefix_allowed_tokens_fn(input, ids)` returns the ids that may follow, or None
+        for all. One of the first two that returns exactly `False` stops the generation:
+        what was written so far is returned. An exception in any of them is raised here.
+        """
+        single = is_one(inputs)
+        outputs = self._generate([inputs] if single else list(inputs), options)
+        if (options.get("num_return_sequences") or 1) > 1:
+            return outputs[0] if single else outputs
+        return outputs[0][0] if single else [few[0] for few in outputs]
+
+    def _generate(self, inputs: List[Tokens], options: Dict[str, Any]) -> List[List[Output]]:
+        generation = Generation(options)
         if not inputs:
             return []
-        options = initialised(t.GenerateOptions, "generate")
-        fields(options, {"max_new_tokens": max_new_tokens, "min_new_tokens": min_new_tokens})
         sequences = Sequences(inputs)
         out = c_void_p()
-        with self._handle as model:
-            functions.generate(model, sequences.array, sequences.count, byref(options), byref(out))
+        try:
+            with self._handle as model:
+                functions.generate(
+                    model, sequences.array, sequences.count, byref(generation.options), byref(out)
+                )
+        except Error as error:
+            if generation.raised is not None:
+                functions.result_free(out.value)
+                raise generation.raised from None
+            if not (isinstance(error, CancelledError) and generation.stopped):
+                raise
         return _outputs(out.value, sequences.count)
+
+    def stream(self, input: Tokens, **options: Any) -> Iterator[str]:
+        """Yields the output of one input piece by piece, on whole characters.
+
+        Options are those of `generate` without beams. Leaving the loop early stops the
+        generation.
+        """
+        pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        left = threading.Event()
+
+        def on_token(_: int, id: int, log_probability: float, text: str) -> bool:
+            pieces.put(text)
+            return not left.is_set()
+
+        def run() -> None:
+            try:
+                self._generate([input], {**options, "on_token": on_token})
+                pieces.put(None)
+            except BaseException as error:
+                pieces.put(error)
+
+        worker = threading.Thread(target=run, name="unsay-stream", daemon=True)
+        worker.start()
+        try:
+            while True:
+                piece = pieces.get()
+                if piece is None:
+                    return
+                if isinstance(piece, BaseException):
+                    raise piece
+                if piece:
+                    yield piece
+        finally:
+            left.set()
+            worker.join()
 
     @overload
     def score(  # type: ignore[overload-overlap]
@@ -173,7 +215,7 @@ class Model(BaseModel):
         out = c_void_p()
         with self._handle as model:
             functions.score(model, ins.array, outs.array, ins.count, byref(out))
-        scored = _outputs(out.value, ins.count)
+        scored = [few[0] for few in _outputs(out.value, ins.count)]
         return scored[0] if single else scored
 
     def logits(self, input: Tokens, output: Tokens) -> Floats:
@@ -320,23 +362,28 @@ class Model(BaseModel):
         return f"Model({self._name!r}, {self._info.parameter_count:,} parameters)"
 
 
-def _outputs(pointer: Optional[int], count: int) -> List[Output]:
-    """Copies the best hypothesis of each input out of a result, and frees the result."""
+def _outputs(pointer: Optional[int], count: int) -> List[List[Output]]:
+    """Copies every hypothesis of each input out of a result, and frees the result."""
     try:
-        outputs = []
-        for index in range(count):
-            raw = sized(t.Hypothesis)
-            functions.result_get(pointer, index, 0, byref(raw))
-            text = ctypes.string_at(raw.text, raw.text_size) if raw.text else b""
-            outputs.append(
-                Output(
-                    text=text.decode("utf-8", "replace"),
-                    ids=list(raw.ids[: raw.id_count]),
-                    log_probs=list(raw.log_probabilities[: raw.id_count]),
-                    score=raw.score,
-                    finish=t.FINISHES[raw.finish],
-                )
-            )
-        return outputs
+        return [
+            [
+                _output(pointer, index, rank)
+                for rank in range(functions.result_count(pointer, index))
+            ]
+            for index in range(count)
+        ]
     finally:
         functions.result_free(pointer)
+
+
+def _output(pointer: Optional[int], index: int, rank: int) -> Output:
+    raw = sized(t.Hypothesis)
+    functions.result_get(pointer, index, rank, byref(raw))
+    text = ctypes.string_at(raw.text, raw.text_size) if raw.text else b""
+    return Output(
+        text=text.decode("utf-8", "replace"),
+        ids=list(raw.ids[: raw.id_count]),
+        log_probs=list(raw.log_probabilities[: raw.id_count]),
+        score=raw.score,
+        finish=t.FINISHES[raw.finish],
+    )

@@ -1,8 +1,9 @@
 """What the library hands back, as plain values."""
 
+import ctypes
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, List, Tuple
+from typing import TYPE_CHECKING, Any, List, Tuple
 
 if TYPE_CHECKING:
     Floats = memoryview[float]
@@ -39,6 +40,36 @@ class Output:
         return (
             f"Output({_short(self.text)!r}, {len(self.ids)} ids, "
             f"score={self.score:.3f}, finish={self.finish!r})"
+        )
+
+
+@dataclass(frozen=True)
+class LogitsView:
+    """What a logits processor sees of a step; valid during the call only."""
+
+    logits: Floats
+    """float32 [rows, vocab_size], to be changed in place: `numpy.asarray` shares it."""
+    inputs: List[int]
+    """Which input each row continues."""
+    hypotheses: List[int]
+    """Which of the input's hypotheses each row is."""
+    prefixes: List[List[int]]
+    """The ids of each row so far."""
+
+    @classmethod
+    def of(cls, raw: Any) -> "LogitsView":
+        """Over the library's own memory, without a copy."""
+        rows, width = raw.rows, raw.vocab_size
+        values = (ctypes.c_float * (rows * width)).from_address(
+            ctypes.addressof(raw.logits.contents)
+        )
+        return cls(
+            memoryview(values).cast("B").cast("f", (rows, width)),
+            list(raw.input[:rows]),
+            list(raw.hypothesis[:rows]),
+            [list(raw.prefix[row][: raw.prefix_count]) for row in range(rows)]
+            if raw.prefix_count
+            else [[] for _ in range(rows)],
         )
 
 

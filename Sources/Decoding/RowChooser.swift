@@ -1,0 +1,80 @@
+import Tensors
+
+/// Finds the ways to continue one row.
+struct RowChooser {
+    let options: GenerateOptions
+    /// The most there are of a row in a pool.
+    let candidates: Int
+    /// The number of end ids.
+    let ends: Int
+    let step: Int
+    let random: RandomNumbers
+
+    /// An id of the prefix: it adds nothing to the score of a beam.
+    ///
+    /// - Parameter values: logits, or log-probabilities where there are beams.
+    func forced(
+        _ id: Int32, _ row: ActiveRow, _ values: UnsafeMutableBufferPointer<Float>
+    ) -> [Candidate] {
+        let logProbability = values[Int(id)] - (options.numBeams > 1 ? 0 : logSumExp(values))
+        return [
+            Candidate(
+                beam: row.index, id: id, logProbability: logProbability, total: 0, rank: 0)
+        ]
+    }
+
+    func choose(
+        _ row: ActiveRow, _ values: UnsafeMutableBufferPointer<Float>
+    ) -> [Candidate] {
+        if options.numBeams > 1 { return chooseBeams(row, values) }
+        guard options.doSample else {
+            let id = largestIndex(values)
+            return [single(id, row, values[id] - logSumExp(values))]
+        }
+        // The logarithm of the model's own probability, before the filters.
+        let normalizer = logSumExp(values)
+        var original = values[0]
+        var id = 0
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: values.count) { copy in
+            _ = copy.update(from: values)
+            options.filters.apply(values, keeping: 1)
+            id = draw(values)
+            original = copy[id]
+        }
+        return [single(id, row, original - normalizer)]
+    }
+
+    private func single(_ id: Int, _ row: ActiveRow, _ logProbability: Float) -> Candidate {
+        Candidate(
+            beam: row.index, id: Int32(id), logProbability: logProbability,
+            total: row.beam.sum + logProbability, rank: 0)
+    }
+
+    /// The token at which the running sum of probabilities passes a random number.
+    private func draw(_ values: UnsafeMutableBufferPointer<Float>) -> Int {
+        let probabilities = DrawTable(values)
+        return probabilities.index(at: random.uniform(step))
+    }
+
+    private func chooseBeams(
+        _ row: ActiveRow, _ values: UnsafeMutableBufferPointer<Float>
+    ) -> [Candidate] {
+        if options.doSample { options.filters.apply(values, keeping: ends + 1) }
+        var best = Largest(candidates)
+        for index in values.indices where values[index] > -.infinity {
+            let total = values[index] + row.beam.sum
+            guard options.doSample else {
+                if total > best.floor { best.add(total, index) }
+                continue
+            }
+            let number = row.index * values.count + index
+            let key = total + Float(random.gumbel(step, number))
+            if key > best.floor { best.add(key, index) }
+        }
+        return best.sorted.map { key, index in
+            Candidate(
+                beam: row.index, id: Int32(index), logProbability: values[index],
+                total: values[index] + row.beam.sum, rank: key)
+        }
+    }
+}

@@ -1,0 +1,153 @@
+"""Options of a generation, named as in transformers, on their way into the library."""
+
+import ctypes
+from ctypes import POINTER, c_char_p, c_float, c_int32, cast
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+from . import _types as t
+from ._library import initialised
+from ._sessions import fields
+from ._text import Sequences, Tokens, int32s, utf8
+from .errors import ArgumentError
+from .results import LogitsView
+
+SCALARS = (
+    "max_new_tokens", "min_new_tokens", "num_beams", "num_return_sequences",
+    "num_beam_groups", "diversity_penalty", "length_penalty", "do_sample", "top_k", "top_p",
+    "min_p", "typical_p", "temperature", "repetition_penalty", "no_repeat_ngram_size", "seed",
+    "epsilon_cutoff", "eta_cutoff", "encoder_repetition_penalty",
+    "encoder_no_repeat_ngram_size", "forced_bos_token_id", "forced_eos_token_id",
+)  # fmt: skip
+IDS = {
+    "eos_token_id": ("eos_token_ids", "eos_token_id_count"),
+    "suppress_tokens": ("suppress_tokens", "suppress_token_count"),
+    "begin_suppress_tokens": ("begin_suppress_tokens", "begin_suppress_token_count"),
+    "prefix_ids": ("prefix_ids", "prefix_id_count"),
+}
+OTHERS = (
+    "early_stopping", "bad_words_ids", "sequence_bias", "stop_strings", "prefixes",
+    "on_token", "logits_processor", "prefix_allowed_tokens_fn",
+)  # fmt: skip
+
+
+class Generation:
+    """An `unsay_generate_options`, with what it points to kept alive.
+
+    An exception in a callback stops the generation and is kept in `raised`.
+    """
+
+    def __init__(self, options: Dict[str, Any]) -> None:
+        self.options = initialised(t.GenerateOptions, "generate")
+        self.raised: Optional[BaseException] = None
+        self.stopped = False
+        self._alive: List[Any] = []
+        options = {name: value for name, value in options.items() if value is not None}
+        for name in options:
+            if name not in SCALARS and name not in IDS and name not in OTHERS:
+                raise ArgumentError(f"generate has no option {name!r}")
+        scalars = {name: options[name] for name in SCALARS if name in options}
+        fields(self.options, scalars)
+        for name, (field, count) in IDS.items():
+            if name in options:
+                value = options[name]
+                self._ids(field, count, [value] if isinstance(value, int) else value)
+        if "early_stopping" in options:
+            value = options["early_stopping"]
+            if value not in t.EARLY_STOPPINGS:
+                raise ArgumentError(
+                    f"early_stopping is {value!r}; it must be True, False or 'never'"
+                )
+            self.options.early_stopping = t.EARLY_STOPPINGS[value]
+        self._runs("bad_words", "bad_word_count", options.get("bad_words_ids"))
+        self._runs("prefixes", "prefix_count", options.get("prefixes"))
+        self._bias(options.get("sequence_bias"))
+        self._strings(options.get("stop_strings"))
+        self._callbacks(options)
+
+    def _ids(self, field: str, count: str, ids: Sequence[int]) -> None:
+        values = int32s(ids, field)
+        array = (c_int32 * max(1, len(values)))(*values)
+        self._alive.append(array)
+        setattr(self.options, field, cast(array, POINTER(c_int32)))
+        setattr(self.options, count, len(values))
+
+    def _runs(self, field: str, count: str, runs: Optional[Sequence[Tokens]]) -> None:
+        if not runs:
+            return
+        array = (t.Sequence * len(runs))()
+        for index, run in enumerate(runs):
+            if len(run if not hasattr(run, "ids") else run.ids) == 0:
+                continue
+            one = Sequences([run], field)
+            self._alive.append(one)
+            array[index] = one.array[0]
+        self._alive.append(array)
+        setattr(self.options, field, cast(array, POINTER(t.Sequence)))
+        setattr(self.options, count, len(runs))
+
+    def _bias(self, bias: Any) -> None:
+        if not bias:
+            return
+        pairs = list(bias.items() if isinstance(bias, dict) else bias)
+        self._runs("sequence_bias", "sequence_bias_count", [list(run) for run, _ in pairs])
+        values = (c_float * len(pairs))(*(value for _, value in pairs))
+        self._alive.append(values)
+        self.options.sequence_bias_values = cast(values, POINTER(c_float))
+
+    def _strings(self, strings: Any) -> None:
+        if not strings:
+            return
+        texts = [strings] if isinstance(strings, str) else list(strings)
+        array = (c_char_p * len(texts))(*(utf8(text, "stop_strings") for text in texts))
+        self._alive.append(array)
+        self.options.stop_strings = cast(array, POINTER(c_char_p))
+        self.options.stop_string_count = len(texts)
+
+    def _callbacks(self, options: Dict[str, Any]) -> None:
+        on_token = options.get("on_token")
+        if on_token is not None:
+
+            def token(_: Any, input: int, id: int, log_p: float, text: bytes) -> int:
+                return self._guard(on_token, input, id, log_p, text.decode("utf-8", "replace"))
+
+            self._set("on_token", t.TokenFunction(token))
+        processor = options.get("logits_processor")
+        if processor is not None:
+
+            def logits(_: Any, raw: Any) -> int:
+                return self._guard(processor, LogitsView.of(raw.contents))
+
+            self._set("on_logits", t.LogitsFunction(logits))
+        allowed = options.get("prefix_allowed_tokens_fn")
+        if allowed is not None:
+            self._set("allowed_tokens", t.AllowedFunction(self._allowed(allowed)))
+
+    def _allowed(self, allowed: Callable[[int, List[int]], Optional[Sequence[int]]]) -> Any:
+        def call(_: Any, input: int, prefix: Any, count: int, ids: Any, capacity: int) -> int:
+            try:
+                found = allowed(input, list(prefix[:count]))
+                if found is None:
+                    return ctypes.c_size_t(-1).value
+                values = int32s(found, "allowed tokens")
+                for index, id in enumerate(values[:capacity]):
+                    ids[index] = id
+                return len(values)
+            except BaseException as error:
+                self.raised = self.raised or error
+                return 0
+
+        return call
+
+    def _set(self, field: str, function: Any) -> None:
+        self._alive.append(function)
+        setattr(self.options, field, cast(function, ctypes.c_void_p))
+
+    def _guard(self, function: Callable[..., Any], *arguments: Any) -> int:
+        try:
+            if function(*arguments) is False:
+                self.stopped = True
+                return t.STOP
+            return t.CONTINUE
+        except BaseException as error:
+            self.raised = self.raised or error
+            return t.STOP
