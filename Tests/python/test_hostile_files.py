@@ -51,9 +51,7 @@ def check(folder, statuses, words):
     assert status in statuses, f"{status}: {sentence!r}, expected one of {statuses}"
     for word in words:
         assert word in sentence, f"{sentence!r} does not name {word!r}"
-    size = (
-        sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) >> 10
-    )
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) >> 10
     limit = 24 * 1024 + 8 * size
     assert grown < limit, f"the peak grew by {grown} KiB, the files have {size} KiB"
 
@@ -166,18 +164,14 @@ def cycle(model):
 def calls_itself(model):
     call = helper.make_node("Again", ["x"], ["y"], domain="here")
     opset = [helper.make_opsetid("here", 1)]
-    model.functions.append(
-        helper.make_function("here", "Again", ["x"], ["y"], [call], opset)
-    )
+    model.functions.append(helper.make_function("here", "Again", ["x"], ["y"], [call], opset))
     model.opset_import.extend(opset)
     output = model.graph.output[0].name
     for node in model.graph.node:
         for index, name in enumerate(node.output):
             if name == output:
                 node.output[index] = "inner"
-    model.graph.node.append(
-        helper.make_node("Again", ["inner"], [output], domain="here")
-    )
+    model.graph.node.append(helper.make_node("Again", ["inner"], [output], domain="here"))
 
 
 def without_last_layer(model):
