@@ -22,7 +22,8 @@ struct BlockReader {
         let rows = first.rowCount
         let columns = first.view.count / rows
         guard columns > 0 else { return }
-        let height = max(1, min(rows, Self.blockSize / columns))
+        let least = constants.map(\.leastRows).max() ?? 1
+        let height = max(1, min(rows, max(Self.blockSize / columns, least)))
         // Rows that lie in memory as they are wanted are not copied.
         let direct = constants.map { constant -> UnsafePointer<Float>? in
             guard let floats = constant.floats, floats.columnStride == 1,

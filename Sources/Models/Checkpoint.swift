@@ -160,6 +160,8 @@ extension Checkpoint: StoredWeights {
         try site.constant.read(rows: rows, into: out)
     }
 
+    package func leastRows(_ index: Int) -> Int { sites[index].first?.constant.leastRows ?? 1 }
+
     package func floats(_ index: Int) -> PlainFloats? { sites[index].first?.constant.floats }
 
     package func release(_ index: Int, rows: Range<Int>?) {

@@ -138,7 +138,7 @@ struct Constant {
     var number: Double? { isScalar ? numbers?.first : nil }
 
     /// The view as a matrix of `rows` rows; vectors are one row.
-    private func matrix() -> onnx_view? {
+    func matrix() -> onnx_view? {
         let kept = view.shape.indices.filter { view.shape[$0] != 1 || view.shape.count <= 2 }
         var shape = kept.map { view.shape[$0] }
         var strides = kept.map { view.strides[$0] }
@@ -186,6 +186,7 @@ struct Constant {
         }
         matrix.first += UInt64(rows.lowerBound) * matrix.row_stride
         matrix.rows = UInt64(rows.count)
+        if isScattered { return try readScattered(matrix, into: out) }
         var message = onnx_message()
         let status = onnx_read_floats(
             tensor.bytes.baseAddress, UInt64(tensor.elementCount), tensor.dataType, &matrix, scale,
@@ -196,7 +197,7 @@ struct Constant {
     /// Where float32 numbers lie that need no arithmetic, at any address: element (row, column)
     /// of the matrix is at `row * rowStride + column * columnStride`; nil for all others.
     var floats: PlainFloats? {
-        guard quantization == nil, scale == 1, tensor.dataType == Int32(ONNX_FLOAT),
+        guard quantization == nil, scale == 1, tensor.dataType == Int32(ONNX_FLOAT), !isScattered,
             let matrix = matrix(), isWithinTensor,
             tensor.bytes.count == tensor.elementCount * MemoryLayout<Float>.size,
             let base = tensor.bytes.baseAddress
@@ -207,7 +208,7 @@ struct Constant {
     }
 
     /// True if every element of the view is one of the tensor's, for views of quantised ones.
-    private var isWithinTensor: Bool {
+    var isWithinTensor: Bool {
         let count =
             switch quantization {
             case .blocks(let rows, let columns, _, _, _, _, _): rows * columns

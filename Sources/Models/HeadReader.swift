@@ -44,7 +44,9 @@ struct HeadReader {
         // The largest element, and the largest difference.
         let found = Mutex((largest: Float(0), difference: Float(0), isEqual: true))
         try reader.forEachBlock(of: [table, head]) { _, values in
-            guard firstDifference(values[0], values[1]) != nil else { return }
+            guard mayRound || found.withLock({ $0.isEqual }),
+                firstDifference(values[0], values[1]) != nil
+            else { return }
             guard mayRound else { return found.withLock { $0.isEqual = false } }
             var (largest, difference): (Float, Float) = (0, 0)
             for (x, y) in zip(values[0], values[1]) {

@@ -83,7 +83,7 @@ struct ModelFolder {
 
     /// Opens every .onnx file with its external data.
     func openModels() throws -> [OnnxModel] {
-        try modelNames.map { name in
+        let models = try modelNames.map { name in
             let file: OnnxFile
             switch storage {
             case .folder(_, let weights):
@@ -96,6 +96,35 @@ struct ModelFolder {
                 file = known
             }
             return try OnnxModel(name: name, file: file, external: openExternal)
+        }
+        try Self.requireApart(models)
+        return models
+    }
+
+    /// Tensors in a file of external data lie apart, or one where another does: otherwise a
+    /// save could not write both.
+    private static func requireApart(_ models: [OnnxModel]) throws {
+        let stored = models.flatMap { model in
+            model.tensors.compactMap { tensor in
+                tensor.place.flatMap { place in
+                    place.file == model.name || tensor.bytes.isEmpty
+                        ? nil : (model: model.name, tensor: tensor, place: place)
+                }
+            }
+        }.sorted {
+            ($0.place.file, $0.place.offset, $0.tensor.bytes.count)
+                < ($1.place.file, $1.place.offset, $1.tensor.bytes.count)
+        }
+        for (one, next) in zip(stored, stored.dropFirst()) where one.place.file == next.place.file {
+            let isSame =
+                one.place == next.place && one.tensor.bytes.count == next.tensor.bytes.count
+            guard isSame || one.place.offset + one.tensor.bytes.count <= next.place.offset else {
+                throw Failure(
+                    UNSAY_E_FORMAT,
+                    "\(next.model): tensor \"\(next.tensor.name)\" shares some bytes of "
+                        + "\"\(next.place.file)\" with \"\(one.tensor.name)\" of \(one.model), "
+                        + "but not all")
+            }
         }
     }
 

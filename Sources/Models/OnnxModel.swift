@@ -18,6 +18,14 @@ final class OnnxFile: Sendable {
         }
     }
 
+    /// Copies bytes to `out`; of a mapped file, without taking its pages into memory.
+    func read(_ part: Range<Int>, into out: UnsafeMutableRawPointer, _ name: String) throws {
+        var message = onnx_message()
+        let status = onnx_file_read(
+            handle.value, part.lowerBound, part.count, out, &message)
+        guard status == ONNX_OK else { throw Failure(status, message, about: name) }
+    }
+
     /// Takes part of a mapped file out of this process's memory until it is read again.
     func release(_ part: UnsafeRawBufferPointer) {
         guard let start = part.baseAddress, let base = bytes.baseAddress else { return }

@@ -3,6 +3,9 @@ package protocol StoredWeights {
     /// Overwrites `out`, [rows.count, columns], with rows of parameter `index` in float32.
     func read(_ index: Int, rows: Range<Int>, into out: UnsafeMutablePointer<Float>) throws
 
+    /// The fewest rows of a parameter that are worth a call of `read`.
+    func leastRows(_ index: Int) -> Int
+
     /// Where a parameter lies in memory, if it does so in float32; else nil.
     func floats(_ index: Int) -> PlainFloats?
 

@@ -49,7 +49,8 @@ package final class WeightsSnapshot: Sendable {
         let alone = Workers(threads: 1)
         try self.init(layout, configuration) { index, destination in
             let parameter = layout.parameters[index]
-            let height = Destination.blockHeight(of: parameter)
+            let height = Destination.blockHeight(
+                of: parameter, least: source.leastRows(index))
             let scratch = ScratchPool(count: height * parameter.columns)
             // Blocks end where panels do.
             let start = destination.first % height
@@ -83,8 +84,8 @@ package final class WeightsSnapshot: Sendable {
         let plain: UnsafeMutablePointer<Float>?
 
         /// Whole panels of about half a megabyte.
-        static func blockHeight(of parameter: Parameter) -> Int {
-            let rows = max((1 << 17) / max(parameter.columns, 1), 1)
+        static func blockHeight(of parameter: Parameter, least: Int) -> Int {
+            let rows = max((1 << 17) / max(parameter.columns, 1), least)
             let width = PackedMatrix.panelWidth
             return (rows + width - 1) / width * width
         }

@@ -39,6 +39,8 @@ def cases(folder):
 
 def as_encoder_only(folder, target):
     """A copy whose config.json no longer promises the decoder that the folder lacks."""
+    if json.loads((folder / "config.json").read_text())["architectures"] == ["T5EncoderModel"]:
+        return folder
     with pytest.raises(unsay.NotFoundError, match="decoder"):
         unsay.open(folder)
     copy = Path(shutil.copytree(folder, target / folder.name))

@@ -291,6 +291,37 @@ def test_external_data_that_is_no_whole_file_of_the_folder_is_refused(external, 
     check(external, [FORMAT, IO, UNSUPPORTED], [DATA])
 
 
+def test_a_hard_link_to_a_file_elsewhere_is_read_but_never_written_through(external):
+    """No path tells it from the file itself; a save must not change what it shares."""
+    outside = external.parent / "outside"
+    (external / DATA).unlink()
+    os.link(outside, external / DATA)
+    before = outside.read_bytes()
+    with unsay.open(external) as model:
+        model.finetune([([5, 6, 1], [7, 1])], steps=1, learning_rate=1e-2)
+        changed = model.fingerprint()
+        model.save(external)
+    assert outside.read_bytes() == before
+    with unsay.open(external) as saved:
+        assert saved.fingerprint() == changed
+
+
+def test_weights_that_overlap_in_their_file_are_refused(external):
+    """A save could not write both."""
+    model = onnx.load(external / ENCODER, load_external_data=False)
+    first, second = [
+        tensor
+        for tensor in model.graph.initializer
+        if tensor.data_location == TensorProto.EXTERNAL and len(tensor.dims) == 2
+    ][:2]
+    places = {entry.key: entry.value for entry in first.external_data}
+    for entry in second.external_data:
+        if entry.key == "offset":
+            entry.value = str(int(places.get("offset", 0)) + 64)
+    (external / ENCODER).write_bytes(model.SerializeToString())
+    check(external, [FORMAT], [ENCODER, DATA, "shares"])
+
+
 #: What a sentence names where it is not the value itself.
 NAMED = {"another number of layers": "block.2"}
 
@@ -339,6 +370,42 @@ def test_a_vocabulary_that_is_none_is_refused(tmp_path, content):
     shutil.copytree(MODELS / "tiny-v10", folder)
     (folder / "spiece.model").write_bytes(content)
     check(folder, [FORMAT, UNSUPPORTED], ["spiece.model"])
+
+
+#: A whole tokenizer.json that is none, or lies.
+TOKENIZERS = {
+    "nothing": "",
+    "a list": "[]",
+    "cut off": '{"version": "1.0", "model": {"type": "Unigram", "vocab": [["a", 0',
+    "depth": '{"model": ' * 100000 + "}" * 100000,
+    "no model": '{"version": "1.0"}',
+    "another model": '{"model": {"type": "BPE", "vocab": {}, "merges": []}}',
+    "no vocabulary": '{"model": {"type": "Unigram", "unk_id": 0}}',
+    "an entry without a score": '{"model": {"type": "Unigram", "unk_id": 0, "vocab": [["a"]]}}',
+    "a score that is no number": '{"model": {"type": "Unigram", "vocab": [["a", "b"]]}}',
+    "an unknown id beyond the vocabulary": (
+        '{"model": {"type": "Unigram", "unk_id": 99, "vocab": [["a", 0]]}}'
+    ),
+    "a million empty lists": '{"model": {"type": "Unigram", "vocab": [' + "[]," * 10**6 + "[]]}}",
+    "a million keys": "{" + ",".join(f'"{n}": {{}}' for n in range(10**6)) + "}",
+    "charsmap of garbage": (
+        '{"normalizer": {"type": "Precompiled", "precompiled_charsmap": "/////w=="},'
+        ' "model": {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0], ["a", -1]]}}'
+    ),
+    "an added token beyond the table": (
+        '{"added_tokens": [{"id": 2000000000, "content": "x", "special": true}],'
+        ' "model": {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0], ["a", -1]]}}'
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_a_tokenizer_json_that_lies_is_refused(tmp_path, name):
+    folder = tmp_path / "model"
+    shutil.copytree(MODELS / "tiny-v10", folder)
+    (folder / "spiece.model").unlink()
+    (folder / "tokenizer.json").write_text(TOKENIZERS[name])
+    check(folder, [FORMAT, UNSUPPORTED, -30], ["tokenizer.json"])
 
 
 def test_a_tokenizer_that_makes_texts_grow_without_end_is_refused(tmp_path):
