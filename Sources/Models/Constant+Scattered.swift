@@ -18,8 +18,8 @@ extension Constant {
         return size > 0 && Int(matrix.column_stride) > Self.page / size && isWithinTensor
     }
 
-    /// Rows that are worth a read: of a scattered matrix, a page of each column.
-    var leastRows: Int { isScattered ? 1024 : 1 }
+    /// Rows that are worth a read: of a scattered matrix, a kilobyte of each column.
+    var leastRows: Int { isScattered ? 256 : 1 }
 
     /// Reads some rows of a scattered matrix, each column's share of them by one call.
     ///
