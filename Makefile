@@ -26,7 +26,8 @@ C_LINK := -Lbuild/lib -lunsay -Wl,-rpath,$(CURDIR)/build/lib -lm -lpthread
 C_SOURCES = $(shell find Sources include Tests/c examples/c -name '*.c' -o -name '*.h' \
     -o -name '*.cpp' -o -name '*.cc' | sort)
 
-.PHONY: help setup build demo test test-swift test-c test-python fuzz bench install format lint clean
+.PHONY: help setup build demo test test-swift test-c test-python test-large fuzz bench bench-opening \
+    bench-tokenizers install format lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -80,6 +81,9 @@ build/lib/libunsay.so:
 test-python: $(VENV)/ready build/lib/libunsay.so ## the Python tests alone
 	$(IN_VENV) -m pytest -q Tests/python
 
+test-large: $(VENV)/ready build/lib/libunsay.so ## a model of 2.6 GB, opened, trained and saved; needs 16 GB of memory and of disk
+	$(IN_VENV) -m pytest -q -s Tests/python/large.py
+
 $(VENV)/ready: scripts/requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
@@ -97,6 +101,19 @@ fuzz: setup $(VENV)/ready build/lib/libunsay.so ## run each fuzz target for SECO
 
 bench: build ## tokens a second and seconds a training step on this machine
 	@PYTHONPATH=bindings/python/src $(PYTHON) scripts/bench.py
+
+PEERS := $(VENV)-peers
+
+$(PEERS)/ready: scripts/requirements-peers.txt scripts/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+bench-opening: build $(PEERS)/ready ## opening a T5-base beside onnxruntime, CTranslate2 and plain reading
+	PYTHONPATH=bindings/python/src $(PEERS)/bin/python scripts/bench_opening.py build/t5-base
+
+bench-tokenizers: build $(PEERS)/ready ## encoding beside sentencepiece and tokenizers
+	PYTHONPATH=bindings/python/src $(PEERS)/bin/python scripts/bench_tokenizers.py
 
 install: build ## install library, header and unsay.pc under PREFIX (honours DESTDIR)
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
@@ -123,4 +140,4 @@ lint: $(VENV)/ready ## formatters as judges, type checks, header rules, floors
 	$(PYTHON) scripts/check_floors.py
 
 clean: ## remove what was built
-	rm -rf $(SCRATCH) build $(PACKAGED) $(VENV)
+	rm -rf $(SCRATCH) build $(PACKAGED) $(VENV) $(PEERS)

@@ -18,8 +18,9 @@ extension Constant {
         return size > 0 && Int(matrix.column_stride) > Self.page / size && isWithinTensor
     }
 
-    /// Rows that are worth a read: of a scattered matrix, a kilobyte of each column.
-    var leastRows: Int { isScattered ? 256 : 1 }
+    /// Rows that are worth a read: of a scattered matrix a kilobyte of each column, and up to
+    /// a page where buffers of that size are small beside the tensor.
+    var leastRows: Int { isScattered ? min(max(tensor.bytes.count >> 17, 256), 1024) : 1 }
 
     /// Reads some rows of a scattered matrix, each column's share of them by one call.
     ///

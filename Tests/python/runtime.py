@@ -129,7 +129,8 @@ class Runtime:
 
     def states(self, ids: list[int]) -> numpy.ndarray:
         """The encoder's output, [len(ids), d_model]."""
-        outputs = self.named("encoder").run(given=[ids], encoder_length=len(ids))
+        alone = self.named("encoder") or next(iter(self.sessions.values()))
+        outputs = alone.run(given=[ids], encoder_length=len(ids))
         return outputs.get("last_hidden_state", outputs.get("encoder_hidden_states"))[0]
 
     def logits(self, ids: list[int], written: list[int]) -> dict[str, numpy.ndarray]:
