@@ -172,8 +172,8 @@ extern "C" int onnx_file_is_whole(const onnx_file *file) {
                                        static_cast<size_t>(about.st_size) >= file->size);
 }
 
-extern "C" onnx_status onnx_file_read(const onnx_file *file, size_t offset, size_t count,
-    void *out, onnx_message *message) {
+extern "C" onnx_status onnx_file_read(
+    const onnx_file *file, size_t offset, size_t count, void *out, onnx_message *message) {
     return boundary(message, [&] {
         if (offset > file->size || count > file->size - offset)
             refuse("a part of a file lies behind its end");
@@ -186,8 +186,8 @@ extern "C" onnx_status onnx_file_read(const onnx_file *file, size_t offset, size
                 count - done, static_cast<off_t>(offset + done));
             if (part < 0 && errno == EINTR) continue;
             if (part <= 0)
-                throw Refusal(ONNX_E_IO, part < 0 ? std::strerror(errno)
-                                                  : "is shorter than when it was opened");
+                throw Refusal(ONNX_E_IO,
+                    part < 0 ? std::strerror(errno) : "is shorter than when it was opened");
             done += static_cast<size_t>(part);
         }
     });

@@ -59,8 +59,8 @@ int onnx_file_is_whole(const onnx_file *file);
 
 /* Copies a part to `out`, of a mapped file without bringing its pages into this process's
  * memory where that is possible. IO if somebody made the file shorter meanwhile. */
-onnx_status onnx_file_read(const onnx_file *file, size_t offset, size_t count, void *out,
-    onnx_message *message);
+onnx_status onnx_file_read(
+    const onnx_file *file, size_t offset, size_t count, void *out, onnx_message *message);
 
 /* Takes a part of a mapped file out of this process's memory until it is read again;
  * nothing else changes. Of a copy in memory nothing happens. */
