@@ -1,5 +1,15 @@
 import Glibc
 
+/// What is told of one id of an output beside its probability; empty unless asked for.
+struct PositionDetail {
+    /// The likeliest ids there and the logarithms of their probabilities, likeliest first.
+    var alternatives: [(id: Int32, logProbability: Float)] = []
+    /// What the id was written by looking at, [ids of the input].
+    var attention: [Float] = []
+
+    var isEmpty: Bool { alternatives.isEmpty && attention.isEmpty }
+}
+
 /// A hypothesis while it is being written.
 struct Beam {
     /// The start id, then the ids so far.
@@ -14,21 +24,23 @@ struct Beam {
     var finish = Finish.length
     /// Whose random numbers it draws: its number among the hypotheses of its input.
     var number = 0
+    /// Of every id after the start, if asked for.
+    var details: [PositionDetail] = []
 
     func hypothesis(score: Float) -> Hypothesis {
         Hypothesis(
             ids: Array(written.dropFirst()), logProbabilities: logProbabilities, score: score,
-            finish: finish)
+            finish: finish, alternatives: details.flatMap(\.alternatives),
+            crossAttention: details.flatMap(\.attention))
     }
 
     /// This one with one more token.
-    ///
-    /// - Parameter total: the sum that it then has.
-    func extended(_ id: Int32, _ logProbability: Float, total: Float) -> Beam {
+    func extended(by candidate: Candidate) -> Beam {
         var next = self
-        next.written.append(id)
-        next.logProbabilities.append(logProbability)
-        next.sum = total
+        next.written.append(candidate.id)
+        next.logProbabilities.append(candidate.logProbability)
+        next.sum = candidate.total
+        if !candidate.detail.isEmpty { next.details.append(candidate.detail) }
         return next
     }
 }
@@ -43,6 +55,7 @@ struct Candidate {
     var rank: Float
     /// How an output that ends with this token ends; nil if it goes on.
     var finish: Finish?
+    var detail = PositionDetail()
 }
 
 /// When a pool of beams is done.
@@ -101,8 +114,7 @@ struct CompetingBeams: BeamPool {
             guard let finish = candidate.finish, mayImprove,
                 !(isFull && ending.earlyStopping == .yes)
             else { continue }
-            var beam = running[candidate.beam].extended(
-                candidate.id, candidate.logProbability, total: candidate.total)
+            var beam = running[candidate.beam].extended(by: candidate)
             beam.finish = finish
             finished.append((beam, ending.score(candidate.total, length: length)))
         }
@@ -111,7 +123,7 @@ struct CompetingBeams: BeamPool {
         var going = candidates.filter { $0.finish == nil }
         sortStably(&going) { $0.total > $1.total }
         running = going.prefix(count).map {
-            running[$0.beam].extended($0.id, $0.logProbability, total: $0.total)
+            running[$0.beam].extended(by: $0)
         }
         guard let best = running.first else {
             isDone = true
@@ -143,8 +155,7 @@ struct GroupedBeams: BeamPool {
     mutating func advance(_ candidates: [Candidate], length: Int) {
         var next: [Beam] = []
         for (rank, candidate) in candidates.enumerated() where next.count < count {
-            var beam = running[candidate.beam].extended(
-                candidate.id, candidate.logProbability, total: candidate.total)
+            var beam = running[candidate.beam].extended(by: candidate)
             if candidate.finish == .end || candidate.finish == .stopped {
                 guard rank < count else { continue }
                 beam.finish = candidate.finish ?? .end

@@ -29,7 +29,8 @@ package func generate(
     var hypotheses = [[Hypothesis]](repeating: [Hypothesis()], count: inputs.count)
     var wasStopped = false
     let rows = options.numBeams > 1 ? options.numBeams : options.numReturnSequences
-    for group in groups(of: inputs, rowsPerInput: rows) where !wasStopped {
+    for group in groups(of: inputs, rowsPerInput: rows, tokens: options.maxBatchTokens)
+    where !wasStopped {
         let search = try Search(
             model, snapshot, decoder, inputs: inputs, group: group, options: options)
         wasStopped = try !search.run()
@@ -44,14 +45,16 @@ package func generate(
 }
 
 /// Inputs that run together: as many as a block of the head holds rows of, and at most
-/// `groupTokens` ids unless one input alone has more.
-private func groups(of inputs: [[Int32]], rowsPerInput: Int) -> [Range<Int>] {
+/// `mostTokens` ids unless one input alone has more.
+func groups(
+    of inputs: [[Int32]], rowsPerInput: Int, tokens mostTokens: Int
+) -> [Range<Int>] {
     let most = max(1, headBlockRows / max(rowsPerInput, 1))
     var groups: [Range<Int>] = []
     var first = 0
     var tokens = 0
     for (index, input) in inputs.enumerated() {
-        let isFull = index - first == most || tokens + input.count > groupTokens
+        let isFull = index - first == most || tokens + input.count > mostTokens
         if index > first, isFull {
             groups.append(first..<index)
             first = index
@@ -63,4 +66,3 @@ private func groups(of inputs: [[Int32]], rowsPerInput: Int) -> [Range<Int>] {
     return groups
 }
 
-private let groupTokens = 16384

@@ -18,6 +18,13 @@ package struct Hypothesis: Sendable {
     /// their number to the power of `lengthPenalty`.
     package var score: Float = 0
     package var finish = Finish.length
+    /// Of each id, one after the other: the likeliest ids there, likeliest first.
+    package var alternatives: [(id: Int32, logProbability: Float)] = []
+    /// [ids.count, ids of the input]; empty unless asked for.
+    package var crossAttention: [Float] = []
+    /// Ids guessed from the input, and those of them that were written.
+    package var drafted = 0
+    package var accepted = 0
 }
 
 /// What a logits callback may look at and change.
@@ -77,6 +84,17 @@ package struct GenerateOptions {
     package var eosTokenIDs: [Int32] = []
     /// An output ends after the token that completes one of these in its text.
     package var stopStrings: [[UInt8]] = []
+    /// The likeliest ids that are listed for every id written.
+    package var numAlternatives = 0
+    /// Whether to list what every id was written by looking at.
+    package var crossAttention = false
+    /// Ids guessed from the input and verified together, in greedy search; 0 for none.
+    package var promptLookupNumTokens = 0
+    package var maxMatchingNgramSize = 2
+    /// The most ids of inputs that run together, if not of one input alone.
+    package var maxBatchTokens = 16384
+    /// Receives how many inputs are done, and of how many; return false to stop all outputs.
+    package var onProgress: ((_ done: Int, _ total: Int) -> Bool)?
     /// Return false to stop all outputs.
     package var onToken: ((TokenStep) -> Bool)?
     /// Return false to stop all outputs.

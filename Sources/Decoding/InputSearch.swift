@@ -6,6 +6,9 @@ struct ActiveRow: Sendable {
     /// Its rank in the pool.
     let index: Int
     let beam: Beam
+
+    /// How many ids have been written.
+    var position: Int { beam.written.count - 1 }
 }
 
 extension GenerateOptions {
@@ -17,6 +20,9 @@ struct InputSearch {
     let prefix: [Int32]
     private let slots: Range<Int>
     var pools: [any BeamPool]
+    /// Ids guessed from the input, and those of them that were written.
+    var drafted = 0
+    var accepted = 0
     /// What each pool has chosen in this step; padding for those that were done before it.
     private var chosenNow: [[Int32]] = []
 
@@ -106,7 +112,10 @@ struct InputSearch {
                 $0.hypothesis(score: $0.logProbabilities.reduce(0, +))
             }
         }
-        return results.isEmpty ? [Hypothesis()] : results
+        if results.isEmpty { results = [Hypothesis()] }
+        results[0].drafted = drafted
+        results[0].accepted = accepted
+        return results
     }
 }
 
@@ -120,7 +129,7 @@ struct SingleRow: BeamPool {
 
     mutating func advance(_ candidates: [Candidate], length: Int) {
         guard let next = candidates.first, !running.isEmpty else { return }
-        running[0] = running[0].extended(next.id, next.logProbability, total: next.total)
+        running[0] = running[0].extended(by: next)
         guard let finish = next.finish else { return }
         running[0].finish = finish
         finished = [(running[0], running[0].logProbabilities.reduce(0, +))]

@@ -95,3 +95,39 @@ package func encoderStates(
     Rows(base: values, count: input.count, width: model.configuration.dModel)
         .copy(from: encoded.states)
 }
+
+/// The mean of the encoder's output over the ids of each input.
+///
+/// - Parameters:
+///   - inputs: ids of each, not empty.
+///   - normalize: whether to divide each mean by its L2 norm.
+///   - values: overwritten, [inputs.count, d_model].
+package func embed(
+    _ model: Model, _ inputs: [[Int32]], normalize: Bool,
+    into values: UnsafeMutablePointer<Float>
+) throws {
+    let snapshot = model.snapshot
+    let width = model.configuration.dModel
+    for group in groups(of: inputs, rowsPerInput: 1, tokens: scoreTokens) {
+        let ragged = Ragged(lengths: inputs[group].map(\.count))
+        let pass = Pass(snapshot.configuration, arena: Arena(), workers: model.workers)
+        let encoded = try runStack(
+            inputs[group].flatMap { $0 }, ragged, snapshot.network.encoder,
+            embedding: snapshot.network.embedding, encoder: nil, keepsTape: false, pass)
+        for (slot, input) in group.enumerated() {
+            let out = values + input * width
+            out.update(repeating: 0, count: width)
+            let rows = ragged.range(slot)
+            for row in rows {
+                for (index, value) in encoded.states[row].enumerated() { out[index] += value }
+            }
+            var factor = 1 / Float(rows.count)
+            if normalize {
+                var squares = 0.0
+                for index in 0..<width { squares += Double(out[index]) * Double(out[index]) }
+                factor = squares > 0 ? Float(1 / squares.squareRoot()) : 0
+            }
+            for index in 0..<width { out[index] *= factor }
+        }
+    }
+}

@@ -14,6 +14,8 @@ final class Search {
     let table: RuleTable
     let sources: [[Int32]]
     let rowsPerInput: Int
+    /// How many inputs the whole call has.
+    private let total: Int
     private let snapshot: WeightsSnapshot
     private let cache: DecoderCache
     private let arena = Arena()
@@ -34,6 +36,7 @@ final class Search {
         ends = options.eosTokenIDs.isEmpty ? [configuration.eosTokenID] : options.eosTokenIDs
         table = RuleTable(options, ends: ends)
         sources = Array(inputs[group])
+        total = inputs.count
         rowsPerInput = options.numBeams > 1 ? options.numBeams : options.numReturnSequences
         let ragged = Ragged(lengths: sources.map(\.count))
         let pass = Pass(configuration, arena: arena, workers: model.workers)
@@ -55,25 +58,95 @@ final class Search {
 
     /// - Returns: false if a callback stopped it.
     func run() throws -> Bool {
-        let configuration = snapshot.configuration
-        for step in 0..<options.maxNewTokens {
+        var done = 0
+        // Every turn writes at least one id of every output.
+        for _ in 0..<options.maxNewTokens {
             let rows = activeRows()
             if rows.isEmpty { break }
-            var goesOn = true
-            let last = rows.map { $0.beam.written.last ?? configuration.decoderStartTokenID }
-            try cache.step(last, slots: rows.map(\.beam.slot)) { states in
-                arena.reset()
-                let pass = Pass(configuration, arena: arena, workers: model.workers)
-                scaleForHead(states, into: states, pass)
-                let logits = try arena.rows(rows.count, configuration.vocabSize)
-                try project(states, snapshot.network.head, into: logits, pass)
-                goesOn = try advance(step, rows, logits)
+            var goesOn = try step(rows, guesses(rows))
+            let nowDone = searches.count(where: \.isDone)
+            if goesOn, nowDone > done, let onProgress = options.onProgress {
+                goesOn = onProgress(group.lowerBound + nowDone, total)
+                done = nowDone
             }
             guard goesOn else {
                 for index in searches.indices where !searches[index].isDone {
                     searches[index].stop()
                 }
                 return false
+            }
+        }
+        return true
+    }
+
+    /// Ids that may follow each row, to be verified together with its next one.
+    private func guesses(_ rows: [ActiveRow]) -> [[Int32]] {
+        var room = headBlockRows - rows.count
+        return rows.map { row in
+            let most = min(
+                options.promptLookupNumTokens, room, options.maxNewTokens - row.position - 1)
+            let lookup = PromptLookup(
+                source: sources[row.input], longestRun: options.maxMatchingNgramSize)
+            let guess = lookup.guess(after: Array(row.beam.written.dropFirst()), most: most)
+            room -= guess.count
+            return guess
+        }
+    }
+
+    /// Feeds every row's last id and what was guessed behind it, and chooses what follows.
+    private func step(_ rows: [ActiveRow], _ guesses: [[Int32]]) throws -> Bool {
+        let configuration = snapshot.configuration
+        var ids: [Int32] = []
+        var slots: [Int] = []
+        var firsts: [Int] = []
+        for (row, guess) in zip(rows, guesses) {
+            firsts.append(ids.count)
+            ids += [row.beam.written.last ?? configuration.decoderStartTokenID] + guess
+            slots += [Int](repeating: row.beam.slot, count: 1 + guess.count)
+        }
+        arena.reset()
+        let weights =
+            options.crossAttention ? try arena.rows(ids.count, cache.longestSource) : nil
+        var goesOn = true
+        try cache.step(ids, slots: slots, weights: weights) { states in
+            let pass = Pass(configuration, arena: arena, workers: model.workers)
+            scaleForHead(states, into: states, pass)
+            let logits = try arena.rows(ids.count, configuration.vocabSize)
+            try project(states, snapshot.network.head, into: logits, pass)
+            goesOn = try advance(rows, StepRows(indices: firsts, logits: logits, weights: weights))
+            guard goesOn, ids.count > rows.count else { return }
+            goesOn = try confirm(rows, guesses, firsts, logits, weights)
+        }
+        return goesOn
+    }
+
+    /// Goes on along the guesses for as long as they are what the model chooses.
+    private func confirm(
+        _ rows: [ActiveRow], _ guesses: [[Int32]], _ firsts: [Int], _ logits: Rows,
+        _ weights: Rows?
+    ) throws -> Bool {
+        for (row, guess) in zip(rows, guesses) { searches[row.input].drafted += guess.count }
+        var open = Array(rows.indices)
+        for number in 0..<(guesses.map(\.count).max() ?? 0) {
+            var next: [ActiveRow] = []
+            open = open.filter { index in
+                let input = rows[index].input
+                guard number < guesses[index].count,
+                    let beam = searches[input].pools[0].running.first,
+                    beam.written.last == guesses[index][number]
+                else { return false }
+                searches[input].accepted += 1
+                next.append(ActiveRow(input: input, pool: 0, index: 0, beam: beam))
+                return true
+            }
+            if open.isEmpty { break }
+            let part = open.map { firsts[$0] + number + 1 }
+            guard try advance(next, StepRows(indices: part, logits: logits, weights: weights))
+            else { return false }
+        }
+        for row in rows {
+            if let beam = searches[row.input].pools[0].running.first {
+                cache.truncate(beam.slot, to: beam.written.count - 1)
             }
         }
         return true
@@ -94,10 +167,10 @@ final class Search {
     }
 
     /// Chooses the next token of every row.
-    private func advance(_ step: Int, _ rows: [ActiveRow], _ logits: Rows) throws -> Bool {
+    private func advance(_ rows: [ActiveRow], _ found: StepRows) throws -> Bool {
         if usesBeams {
             model.workers.forEach(rows.count) { row in
-                let values = logits[row]
+                let values = found.logits[found.indices[row]]
                 let normalizer = logSumExp(values)
                 for index in values.indices { values[index] -= normalizer }
             }
@@ -109,20 +182,20 @@ final class Search {
         for pool in 0..<max(options.numBeamGroups, 1) {
             let part = rows.indices.filter { rows[$0].pool == pool || !usesBeams }
             guard !part.isEmpty else { continue }
-            guard try applyRules(step, part.map { rows[$0] }, part.map { logits[$0] }, logits)
-            else { return false }
-            choose(step, rows, part, logits, &chosen)
-            try advancePools(step, rows, part, chosen)
+            let values = part.map { found.logits[found.indices[$0]] }
+            guard try applyRules(part.map { rows[$0] }, values, found.logits) else { return false }
+            choose(rows, part, found, &chosen)
+            try advancePools(rows, part, chosen)
         }
         for input in Set(rows.map(\.input)).sorted() {
             for (from, to) in searches[input].assignSlots() { cache.copy(from, to: to) }
         }
-        return try reportTokens(step, rows)
+        return try reportTokens(rows)
     }
 
     /// Applies rules, callbacks and, for beams, sampling filters.
     private func applyRules(
-        _ step: Int, _ rows: [ActiveRow], _ values: [UnsafeMutableBufferPointer<Float>],
+        _ rows: [ActiveRow], _ values: [UnsafeMutableBufferPointer<Float>],
         _ logits: Rows
     ) throws -> Bool {
         if !table.isEmpty || options.allowedTokens != nil {
@@ -131,7 +204,7 @@ final class Search {
                     written: row.beam.written, source: sources[row.input],
                     otherTokens: searches[row.input].chosen(before: row.pool))
             }
-            let free = rows.map { step >= searches[$0.input].prefix.count }
+            let free = rows.map { $0.position >= searches[$0.input].prefix.count }
             nonisolated(unsafe) let values = values
             let table = table
             model.workers.forEach(rows.count) { row in
@@ -182,25 +255,34 @@ final class Search {
 
     /// The ways to continue each row of `part`.
     private func choose(
-        _ step: Int, _ rows: [ActiveRow], _ part: [Int], _ logits: Rows,
-        _ chosen: inout [[Candidate]]
+        _ rows: [ActiveRow], _ part: [Int], _ found: StepRows, _ chosen: inout [[Candidate]]
     ) {
-        let forced = part.map { searches[rows[$0].input].prefix.element(step) }
+        let forced = part.map { searches[rows[$0].input].prefix.element(rows[$0].position) }
         chosen.withUnsafeMutableBufferPointer { chosen in
             nonisolated(unsafe) let chosen = chosen
             let options = options, sources = sources
             let limit = candidateCount
             model.workers.forEach(part.count) { index in
                 let row = rows[part[index]]
-                let values = logits[part[index]]
+                let values = found.logits[found.indices[part[index]]]
                 let chooser = RowChooser(
-                    options: options, candidates: limit, ends: ends.count, step: step,
+                    options: options, candidates: limit, ends: ends.count, step: row.position,
                     random: RandomNumbers(
                         seed: options.seed, source: options.doSample ? sources[row.input] : [],
                         hypothesis: row.beam.number))
+                var detail = PositionDetail()
+                detail.alternatives = chooser.alternatives(values)
+                if let weights = found.weights {
+                    detail.attention = Array(
+                        weights[found.indices[part[index]]].prefix(sources[row.input].count))
+                }
                 chosen[part[index]] =
                     forced[index].map { chooser.forced($0, row, values) }
                     ?? chooser.choose(row, values)
+                guard !detail.isEmpty else { return }
+                for place in chosen[part[index]].indices {
+                    chosen[part[index]][place].detail = detail
+                }
             }
         }
     }
@@ -209,7 +291,7 @@ final class Search {
     private var candidateCount: Int { max(2, 1 + ends.count) * options.beamsPerGroup }
 
     private func advancePools(
-        _ step: Int, _ rows: [ActiveRow], _ part: [Int], _ chosen: [[Candidate]]
+        _ rows: [ActiveRow], _ part: [Int], _ chosen: [[Candidate]]
     ) throws {
         var begin = 0
         while begin < part.count {
@@ -228,18 +310,18 @@ final class Search {
             candidates.removeLast(max(candidates.count - candidateCount, 0))
             for index in candidates.indices {
                 let beam = rows[part[begin + candidates[index].beam]].beam
-                candidates[index].finish = try finish(step, beam, candidates[index].id)
+                candidates[index].finish = try finish(beam, candidates[index].id)
             }
             let search = searches[row.input]
             searches[row.input].pools[row.pool].advance(
-                candidates, length: max(step + 1 - search.prefix.count, 1))
+                candidates, length: max(row.position + 1 - search.prefix.count, 1))
             searches[row.input].noteChosen(row.pool)
             begin = end
         }
     }
 
     /// Whether a token ends its output.
-    private func finish(_ step: Int, _ beam: Beam, _ id: Int32) throws -> Finish? {
+    private func finish(_ beam: Beam, _ id: Int32) throws -> Finish? {
         if ends.contains(id) { return .end }
         if !options.stopStrings.isEmpty {
             let before = Array(beam.written.dropFirst())
@@ -249,7 +331,7 @@ final class Search {
                 return .stopped
             }
         }
-        return step + 1 == options.maxNewTokens ? .length : nil
+        return beam.written.count >= options.maxNewTokens ? .length : nil
     }
 
     /// Whether `phrase` ends in `text` behind byte `size`.
@@ -261,7 +343,7 @@ final class Search {
     }
 
     /// Hands what hypothesis 0 of each input has gained to the token callback.
-    private func reportTokens(_ step: Int, _ rows: [ActiveRow]) throws -> Bool {
+    private func reportTokens(_ rows: [ActiveRow]) throws -> Bool {
         guard let onToken = options.onToken, !usesBeams else { return true }
         for row in rows where row.pool == 0 {
             let pool = searches[row.input].pools[0]
@@ -277,6 +359,15 @@ final class Search {
         }
         return true
     }
+}
+
+/// What the network computed for the rows of a step.
+private struct StepRows: @unchecked Sendable {
+    /// Of each row, where it is in the other two.
+    let indices: [Int]
+    let logits: Rows
+    /// Cross-attention; nil unless asked for.
+    let weights: Rows?
 }
 
 extension [Int32] {

@@ -56,23 +56,32 @@ package final class DecoderCache {
         }
     }
 
-    /// Feeds one more id to some of the sequences.
+    /// Feeds more ids to some of the sequences.
     ///
     /// - Parameters:
     ///   - ids: the id that each of `slots` continues with, below vocab_size.
-    ///   - slots: which sequences, each once.
+    ///   - slots: which sequences; one that is named several times in a row continues with
+    ///     several ids. What comes out does not depend on how many go in at once.
+    ///   - weights: overwritten with what each id attends to in its source, the mean over
+    ///     blocks and heads, [slots, at least the longest source]; nil if nobody asks.
     ///   - body: receives the states after the final norm, [slots, d_model].
-    package func step(_ ids: [Int32], slots: [Int], _ body: (Rows) throws -> Void) throws {
+    package func step(
+        _ ids: [Int32], slots: [Int], weights: Rows? = nil, _ body: (Rows) throws -> Void
+    ) throws {
         arena.reset()
         let configuration = snapshot.configuration
         let pass = Pass(configuration, arena: arena, workers: workers)
-        try reserve((slots.map { lengths[$0] }.max() ?? 0) + 1)
+        let positions = positions(of: slots)
+        try reserve((positions.max() ?? 0) + 1)
+        if let weights {
+            for row in 0..<weights.count { weights[row].update(repeating: 0) }
+        }
         let x = try arena.rows(ids.count, configuration.dModel)
         embed(ids, snapshot.network.embedding, into: x, pass)
         for index in decoder.blocks.indices {
             let mark = arena.mark()
-            try attendToOwn(x, index, slots, biases[index], pass)
-            try attendToSource(x, index, slots, pass)
+            try attendToOwn(x, index, slots, positions, pass)
+            try attendToSource(x, index, slots, weights, pass)
             _ = try feedForward(x, decoder.blocks[index].feedForward, into: x, pass)
             arena.rewind(to: mark)
         }
@@ -82,6 +91,25 @@ package final class DecoderCache {
             into: states, inverseRMS: nil, workers: workers)
         for slot in slots { lengths[slot] += 1 }
         try body(states)
+    }
+
+    /// The longest source.
+    package var longestSource: Int {
+        (0..<sources.count).map { sources.range($0).count }.max() ?? 0
+    }
+
+    /// Forgets what a sequence was fed beyond its first `length` ids.
+    package func truncate(_ slot: Int, to length: Int) {
+        lengths[slot] = min(lengths[slot], length)
+    }
+
+    /// Where each id goes.
+    private func positions(of slots: [Int]) -> [Int] {
+        var positions = slots.map { lengths[$0] }
+        for row in slots.indices.dropFirst() where slots[row] == slots[row - 1] {
+            positions[row] = positions[row - 1] + 1
+        }
+        return positions
     }
 
     /// Makes slot `target` a second copy of the sequence in slot `source`, of the same input.
@@ -95,7 +123,7 @@ package final class DecoderCache {
     }
 
     private func attendToOwn(
-        _ x: Rows, _ index: Int, _ slots: [Int], _ bias: DistanceBias, _ pass: Pass
+        _ x: Rows, _ index: Int, _ slots: [Int], _ positions: [Int], _ pass: Pass
     ) throws {
         let weights = decoder.blocks[index].selfAttention
         let normed = try arena.rows(x.count, x.width)
@@ -111,20 +139,22 @@ package final class DecoderCache {
                 base: ownKeyValues[index].base + slot * capacity * 2 * inner, count: capacity,
                 width: 2 * inner)
         }
-        for (row, slot) in slots.enumerated() {
-            cache[row].rows(lengths[slot]..<lengths[slot] + 1).copy(
+        for (row, position) in positions.enumerated() {
+            cache[row].rows(position..<position + 1).copy(
                 from: qkv.rows(row..<row + 1).columns(inner..<3 * inner))
         }
         attentionStep(
             q: qkv.columns(0..<inner), keys: cache.map { UnsafePointer($0.base) },
             values: cache.map { UnsafePointer($0.base + inner) },
-            counts: slots.map { lengths[$0] + 1 }, kvStride: 2 * inner,
+            counts: positions.map { $0 + 1 }, kvStride: 2 * inner,
             heads: pass.configuration.numHeads, dKV: pass.configuration.dKV,
-            positions: slots.map { lengths[$0] }, bias: bias, into: attended, workers: workers)
+            positions: positions, bias: biases[index], into: attended, workers: workers)
         try project(attended, weights.output, into: x, adds: true, pass)
     }
 
-    private func attendToSource(_ x: Rows, _ index: Int, _ slots: [Int], _ pass: Pass) throws {
+    private func attendToSource(
+        _ x: Rows, _ index: Int, _ slots: [Int], _ weightsOut: Rows?, _ pass: Pass
+    ) throws {
         guard let weights = decoder.blocks[index].crossAttention else { return }
         let normed = try arena.rows(x.count, x.width)
         let query = try arena.rows(x.count, inner)
@@ -136,12 +166,19 @@ package final class DecoderCache {
         let starts = slots.map {
             crossKeyValues[index].base + sources.offsets[sourceOfSlot[$0]] * 2 * inner
         }
+        let counts = slots.map { sources.range(sourceOfSlot[$0]).count }
         attentionStep(
             q: query, keys: starts.map { UnsafePointer($0) },
-            values: starts.map { UnsafePointer($0 + inner) },
-            counts: slots.map { sources.range(sourceOfSlot[$0]).count }, kvStride: 2 * inner,
+            values: starts.map { UnsafePointer($0 + inner) }, counts: counts, kvStride: 2 * inner,
             heads: pass.configuration.numHeads, dKV: pass.configuration.dKV, positions: nil,
             bias: nil, into: attended, workers: workers)
+        if let weightsOut {
+            addMeanAttention(
+                q: query, keys: starts.map { UnsafePointer($0) }, counts: counts,
+                kvStride: 2 * inner, heads: pass.configuration.numHeads,
+                dKV: pass.configuration.dKV, share: 1 / Float(decoder.blocks.count),
+                into: weightsOut, workers: workers)
+        }
         try project(attended, weights.output, into: x, adds: true, pass)
     }
 

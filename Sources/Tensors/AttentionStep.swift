@@ -1,4 +1,35 @@
 import CKernels
+import Glibc
+
+/// Adds what each query attends to among its keys, the mean over heads, times `share`.
+///
+/// - Parameters: as of `attentionStep`; out: `[sequences, at least the largest count]`.
+package func addMeanAttention(
+    q: Rows, keys: [UnsafePointer<Float>], counts: [Int], kvStride: Int, heads: Int, dKV: Int,
+    share: Float, into out: Rows, workers: Workers
+) {
+    let keys = Shared(keys)
+    workers.forEach(q.count) { sequence in
+        let count = counts[sequence]
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: count) { scores in
+            for head in 0..<heads {
+                let query = q.base + sequence * q.stride + head * dKV
+                for index in 0..<count {
+                    let key = keys.pointer[sequence] + index * kvStride + head * dKV
+                    scores[index] = (0..<dKV).reduce(Float(0)) { $0 + query[$1] * key[$1] }
+                }
+                let normalizer = logSumExp(scores)
+                for index in 0..<count {
+                    scores[index] = scores[index] - normalizer
+                }
+                let row = out[sequence]
+                for index in 0..<count {
+                    row[index] += share / Float(heads) * exp(scores[index])
+                }
+            }
+        }
+    }
+}
 
 /// One new query for each sequence against the sequence's own cache.
 ///

@@ -89,6 +89,24 @@ public func unsay_encoder_states(
     }
 }
 
+@_cdecl("unsay_embed") @implementation
+public func unsay_embed(
+    _ handle: OpaquePointer!, _ inputs: UnsafePointer<unsay_sequence>!, _ count: Int,
+    _ normalize: Int32, _ embeddings: UnsafeMutablePointer<Float>!, _ capacity: Int,
+    _ need: UnsafeMutablePointer<Int>!
+) -> unsay_status {
+    boundary {
+        let model = try model(handle)
+        guard normalize == 0 || normalize == 1 else {
+            throw Failure(UNSAY_E_ARGUMENT, "normalize is \(normalize); it must be 0 or 1")
+        }
+        let ids = try model.ids(inputs, count, "inputs")
+        try checkRoom(ids.count, model.configuration.dModel, capacity, need, "embeddings")
+        guard !ids.isEmpty else { return }
+        try embed(model, ids, normalize: normalize == 1, into: require(embeddings, "embeddings"))
+    }
+}
+
 @_cdecl("unsay_result_count") @implementation
 public func unsay_result_count(_ result: OpaquePointer!, _ input: Int) -> Int {
     guard let result else { return 0 }

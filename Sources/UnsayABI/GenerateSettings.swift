@@ -18,6 +18,8 @@ var generateDefaults: unsay_generate_options {
     options.encoder_repetition_penalty = 1
     options.forced_bos_token_id = -1
     options.forced_eos_token_id = -1
+    options.max_matching_ngram_size = 2
+    options.max_batch_tokens = 16384
     return options
 }
 
@@ -41,6 +43,7 @@ func generateSettings(
     try readRules(options, model, &settings)
     try readPrefixes(options, model, inputs: inputs, &settings)
     try readCallbacks(options, model, &settings)
+    try readExtras(options, model, &settings)
     return settings
 }
 
@@ -206,6 +209,37 @@ private func readPrefixes(
     settings.prefixes = try prefixes.enumerated().map { index, prefix in
         if prefix.text == nil && prefix.id_count == 0 { return [] }
         return try model.run(prefix, "prefixes[\(index)]")
+    }
+}
+
+private func readExtras(
+    _ o: unsay_generate_options, _ model: Model, _ settings: inout GenerateOptions
+) throws {
+    let size = Int32(model.configuration.vocabSize)
+    try check(o.num_alternatives, "num_alternatives", "in 0...\(size)") { (0...size).contains($0) }
+    try check(o.cross_attention, "cross_attention", "0 or 1") { (0...1).contains($0) }
+    try check(o.prompt_lookup_num_tokens, "prompt_lookup_num_tokens", "in 0...63") {
+        (0...63).contains($0)
+    }
+    try check(o.max_matching_ngram_size, "max_matching_ngram_size", "at least 1") { $0 >= 1 }
+    try check(o.max_batch_tokens, "max_batch_tokens", "at least 1") { $0 >= 1 }
+    try check(o.reserved, "reserved", "0") { $0 == 0 }
+    if o.prompt_lookup_num_tokens > 0 {
+        guard o.num_beams == 1, o.do_sample == 0, o.on_logits == nil else {
+            throw Failure(
+                UNSAY_E_ARGUMENT,
+                "prompt_lookup_num_tokens is \(o.prompt_lookup_num_tokens); with beams, do_sample "
+                    + "or on_logits it must be 0")
+        }
+    }
+    settings.numAlternatives = Int(o.num_alternatives)
+    settings.crossAttention = o.cross_attention == 1
+    settings.promptLookupNumTokens = Int(o.prompt_lookup_num_tokens)
+    settings.maxMatchingNgramSize = Int(o.max_matching_ngram_size)
+    settings.maxBatchTokens = Int(o.max_batch_tokens)
+    if let onProgress = o.on_progress {
+        let context = o.context
+        settings.onProgress = { onProgress(context, $0, $1) == UNSAY_CONTINUE }
     }
 }
 

@@ -14,6 +14,15 @@ final class ResultHandle: Sendable {
         let count: Int
         let score: Float
         let finish: unsay_finish
+        let alternativeIDs: UnsafeMutablePointer<Int32>
+        let alternativeLogProbabilities: UnsafeMutablePointer<Float>
+        /// Of each id.
+        let alternativeCount: Int
+        /// nil unless asked for.
+        let crossAttention: UnsafeMutablePointer<Float>?
+        let inputCount: Int
+        let drafted: Int
+        let accepted: Int
 
         init(_ hypothesis: Hypothesis) {
             textSize = hypothesis.text.count
@@ -23,11 +32,18 @@ final class ResultHandle: Sendable {
             }
             text[textSize] = 0
             count = hypothesis.ids.count
-            ids = .allocate(capacity: max(count, 1))
-            ids.update(from: hypothesis.ids, count: count)
-            logProbabilities = .allocate(capacity: max(count, 1))
-            logProbabilities.update(from: hypothesis.logProbabilities, count: count)
+            ids = Self.copy(hypothesis.ids)
+            logProbabilities = Self.copy(hypothesis.logProbabilities)
             score = hypothesis.score
+            let alternatives = hypothesis.alternatives
+            alternativeIDs = Self.copy(alternatives.map(\.id))
+            alternativeLogProbabilities = Self.copy(alternatives.map(\.logProbability))
+            alternativeCount = alternatives.count / max(count, 1)
+            crossAttention =
+                hypothesis.crossAttention.isEmpty ? nil : Self.copy(hypothesis.crossAttention)
+            inputCount = hypothesis.crossAttention.count / max(count, 1)
+            drafted = hypothesis.drafted
+            accepted = hypothesis.accepted
             finish =
                 switch hypothesis.finish {
                 case .end: UNSAY_FINISH_END
@@ -37,10 +53,19 @@ final class ResultHandle: Sendable {
                 }
         }
 
+        private static func copy<Element>(_ values: [Element]) -> UnsafeMutablePointer<Element> {
+            let copy = UnsafeMutablePointer<Element>.allocate(capacity: max(values.count, 1))
+            copy.initialize(from: values, count: values.count)
+            return copy
+        }
+
         func deallocate() {
             text.deallocate()
             ids.deallocate()
             logProbabilities.deallocate()
+            alternativeIDs.deallocate()
+            alternativeLogProbabilities.deallocate()
+            crossAttention?.deallocate()
         }
     }
 
@@ -69,6 +94,12 @@ final class ResultHandle: Sendable {
             struct_size: MemoryLayout<unsay_hypothesis>.size, text: UnsafePointer(entry.text),
             text_size: entry.textSize, ids: UnsafePointer(entry.ids),
             log_probabilities: UnsafePointer(entry.logProbabilities), id_count: entry.count,
-            score: entry.score, finish: entry.finish)
+            score: entry.score, finish: entry.finish,
+            alternative_ids: UnsafePointer(entry.alternativeIDs),
+            alternative_log_probabilities: UnsafePointer(entry.alternativeLogProbabilities),
+            alternative_count: entry.alternativeCount,
+            cross_attention: entry.crossAttention.map { UnsafePointer($0) },
+            input_id_count: entry.inputCount, drafted_count: Int32(clamping: entry.drafted),
+            accepted_count: Int32(clamping: entry.accepted))
     }
 }

@@ -12,6 +12,7 @@ that part is made by 4.49, the last version this script was run with that has it
 
     python3 make_decoding.py --part beams     # with transformers 4.57
     python3 make_decoding.py --part filters   # likewise: distributions to draw from
+    python3 make_decoding.py --part attention # likewise: what each id looks at
     python3 make_decoding.py --part groups    # with transformers 4.49
 
 with PYTHONPATH=bindings/python/src and torch. The parts are merged in one file.
@@ -174,9 +175,24 @@ def filtered(model, ids):
     return results
 
 
+def attention(model, ids):
+    """The cross-attention of ten ids, the mean over layers and heads: [10, len(ids)]."""
+    model.set_attn_implementation("eager")
+    numbers = random.Random(len(ids))
+    written = [numbers.randrange(3, model.config.vocab_size) for _ in range(10)]
+    with torch.no_grad():
+        found = model(
+            input_ids=torch.tensor([ids]), decoder_input_ids=torch.tensor([[0, *written[:-1]]]),
+            output_attentions=True,
+        ).cross_attentions
+    mean = torch.stack([layer[0].mean(0) for layer in found]).mean(0)
+    weights = [[round(value, 7) for value in row] for row in mean.tolist()]
+    return {"input": ids, "ids": written, "weights": weights}
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--part", choices=["beams", "filters", "groups"], required=True)
+    parser.add_argument("--part", choices=["beams", "filters", "attention", "groups"], required=True)
     part = parser.parse_args().part
     torch.set_num_threads(1)
     golden = json.loads(TARGET.read_text()) if TARGET.exists() else {}
@@ -200,6 +216,8 @@ def main():
             golden["filters"] = {
                 "input": ids, "options": FILTERS, "probabilities": filtered(model, ids)
             }
+        if part == "attention":
+            golden.setdefault("attention", {})[name] = attention(model, entry["inputs"][4])
         print(name, len(results), flush=True)
     TARGET.write_text(json.dumps(golden, separators=(",", ":")).replace('"results"', '\n"results"') + "\n")
 

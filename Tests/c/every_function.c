@@ -33,6 +33,7 @@ static const struct {
     {"unsay_score", (any_function)unsay_score},
     {"unsay_logits", (any_function)unsay_logits},
     {"unsay_encoder_states", (any_function)unsay_encoder_states},
+    {"unsay_embed", (any_function)unsay_embed},
     {"unsay_result_count", (any_function)unsay_result_count},
     {"unsay_result_get", (any_function)unsay_result_get},
     {"unsay_result_free", (any_function)unsay_result_free},

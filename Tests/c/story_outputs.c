@@ -77,6 +77,17 @@ static void story_numbers(unsay_model *model) {
     OK(unsay_encoder_states(model, &input, values, need, &again));
     HOLD(again == need && isfinite(values[0]) && isfinite(values[need - 1]));
     free(values);
+
+    unsay_sequence both[2] = {input, output};
+    EXPECT(UNSAY_E_BUFFER, unsay_embed(model, both, 2, 1, NULL, 0, &need));
+    EXPECT(UNSAY_E_ARGUMENT, unsay_embed(model, both, 2, 2, NULL, 0, &need));
+    values = malloc((need + 1) * sizeof *values);
+    if (values == NULL) return;
+    OK(unsay_embed(model, both, 2, 1, values, need, &again));
+    double squares = 0;
+    for (size_t i = need / 2; i < need; i++) squares += (double)values[i] * values[i];
+    HOLD(again == need && fabs(squares - 1) < 1e-5);
+    free(values);
 }
 
 void story_outputs(unsay_model *model) {

@@ -3,7 +3,9 @@
 import json
 import math
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy
 import pytest
 import unsay
 from conftest import FIXTURES, GOLDENS, MODELS
@@ -82,6 +84,8 @@ def test_a_row_of_a_batch_has_the_bits_of_that_input_alone_on_any_threads(option
         ("no_repeat_ngram_size", -1), ("diversity_penalty", 0.5), ("forced_bos_token_id", 100000),
         ("eos_token_id", [100000]), ("suppress_tokens", [-1]), ("early_stopping", "always"),
         ("stop_strings", [""]), ("prefixes", [[3], [4]]), ("no_such_option", 1),
+        ("num_alternatives", -1), ("cross_attention", 2), ("prompt_lookup_num_tokens", 5),
+        ("max_matching_ngram_size", 0), ("max_batch_tokens", 0),
     ],
 )  # fmt: skip
 def test_an_impossible_value_is_an_error_that_names_the_option(model, name, value):
@@ -192,6 +196,110 @@ def test_an_output_stops_with_the_token_that_completes_a_stop_string(model):
     assert stopped.ids == whole.ids[: len(stopped.ids)]
     assert wanted not in model.decode(stopped.ids[:-1])
     assert stopped.finish == "stopped"
+
+
+@pytest.mark.parametrize("name", ["v10", "v11", "byt5"])
+@pytest.mark.parametrize("guessed", [1, 4, 10])
+def test_looking_ahead_in_the_input_changes_no_bit_of_an_output(opened, name, guessed):
+    inputs = GOLDEN["models"][name]["inputs"] + [[9, 8, 9, 8, 9, 8, 9, 1]]
+    rules = [{}, {"repetition_penalty": 1.4, "min_new_tokens": 5}, {"prefix_ids": [9, 8]}]
+    for options in rules:
+        plain = opened[name].generate(inputs, max_new_tokens=40, **options)
+        ahead = opened[name].generate(
+            inputs, max_new_tokens=40, prompt_lookup_num_tokens=guessed, **options
+        )
+        for one, other in zip(plain, ahead):
+            assert (one.ids, one.log_probs, one.finish) == (
+                other.ids,
+                other.log_probs,
+                other.finish,
+            )
+        assert sum(output.drafted for output in plain) == 0
+        drafted = sum(output.drafted for output in ahead)
+        accepted = sum(output.accepted for output in ahead)
+        assert 0 <= accepted <= drafted
+        if "prefix_ids" in options:
+            assert accepted > 0, "8 follows 9 in one of the inputs and in the prefix"
+
+
+def test_looking_ahead_saves_steps_where_outputs_repeat_their_input(debsum, held_out):
+    texts = held_out[:40]
+    plain = debsum.generate(texts, max_new_tokens=32)
+    ahead = debsum.generate(texts, max_new_tokens=32, prompt_lookup_num_tokens=5)
+    assert [o.ids for o in plain] == [o.ids for o in ahead]
+    assert [o.log_probs for o in plain] == [o.log_probs for o in ahead]
+    assert sum(o.accepted for o in ahead) > 20
+
+
+def test_alternatives_are_the_likeliest_ids_of_each_position(model):
+    inputs = [[3, 4, 5, 1], [9, 1]]
+    for options in ({}, {"num_beams": 3}):
+        for input, output in zip(
+            inputs, model.generate(inputs, num_alternatives=4, max_new_tokens=8, **options)
+        ):
+            assert len(output.alternatives) == len(output.ids)
+            logits = numpy.asarray(model.logits(input, output.ids)).astype(numpy.float64)
+            log_p = logits - numpy.log(numpy.exp(logits).sum(-1, keepdims=True))
+            for row, found in zip(log_p, output.alternatives):
+                best = numpy.argsort(-row, kind="stable")[:4]
+                assert [id for id, _ in found] == best.tolist()
+                assert [p for _, p in found] == pytest.approx(row[best].tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(GOLDEN["attention"]))
+def test_cross_attention_is_the_mean_of_transformers(opened, name):
+    golden = GOLDEN["attention"][name]
+    for options in ({}, {"num_beams": 2}):
+        output = opened[name].generate(
+            golden["input"], prefix_ids=golden["ids"], cross_attention=True,
+            max_new_tokens=len(golden["ids"]), **options,
+        )  # fmt: skip
+        assert output.ids == golden["ids"]
+        found = numpy.asarray(output.cross_attention)
+        assert found.shape == (len(golden["ids"]), len(golden["input"]))
+        difference = numpy.abs(found - numpy.array(golden["weights"])).max()
+        assert difference < 1e-5, difference
+
+
+def test_many_inputs_run_in_small_parts_in_order_and_say_how_far_they_are(model):
+    inputs = [[*range(3, 3 + length), 1] for length in range(1, 60)]
+    whole = model.generate(inputs, max_new_tokens=6, num_beams=2)
+    seen = []
+    parts = model.generate(
+        inputs, max_new_tokens=6, num_beams=2, max_batch_tokens=50,
+        progress=lambda done, total: seen.append((done, total)),
+    )  # fmt: skip
+    assert [o.ids for o in whole] == [o.ids for o in parts]
+    assert [o.log_probs for o in whole] == [o.log_probs for o in parts]
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+    assert seen[-1] == (len(inputs), len(inputs)) and len(seen) > 10
+    stopped = model.generate(
+        inputs, max_new_tokens=6, max_batch_tokens=50, progress=lambda done, total: done < 20
+    )
+    assert all(o.ids for o in stopped[:20]) and not any(o.ids for o in stopped[40:])
+
+
+def test_threads_generate_from_one_model_at_once_each_what_it_would_alone(model):
+    inputs = [[*range(3, 3 + length), 1] for length in range(1, 13)]
+    options = {"num_beams": 3, "max_new_tokens": 12}
+    alone = [model.generate(input, **options) for input in inputs]
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda input: model.generate(input, **options), inputs * 5))
+    assert [o.ids for o in found] == [o.ids for o in alone] * 5
+    assert [o.log_probs for o in found] == [o.log_probs for o in alone] * 5
+
+
+def test_embeddings_are_means_of_the_encoders_states_for_encoders_alone_too():
+    with unsay.open(FIXTURES / "encoder__dy23") as model:
+        inputs = [[5, 6, 7, 1], [9, 1], list(range(3, 60))] * 40
+        found = numpy.asarray(model.embed(inputs, normalize=False))
+        unit = numpy.asarray(model.embed(inputs))
+        for row, input in enumerate(inputs[:3]):
+            expected = numpy.asarray(model.encoder_states(input)).mean(0)
+            assert numpy.abs(found[row] - expected).max() < 1e-5
+            assert (found[row] == found[row + 3]).all()
+            expected /= numpy.linalg.norm(expected)
+            assert numpy.abs(unit[row] - expected).max() < 1e-6
 
 
 def test_each_input_begins_with_its_own_prefix(model):

@@ -68,6 +68,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "score": (STATUS, [HANDLE, SEQUENCE, SEQUENCE, c_size_t, OUT_HANDLE]),
     "logits": (STATUS, [HANDLE, SEQUENCE, SEQUENCE, FLOATS, c_size_t, COUNT]),
     "encoder_states": (STATUS, [HANDLE, SEQUENCE, FLOATS, c_size_t, COUNT]),
+    "embed": (STATUS, [HANDLE, SEQUENCE, c_size_t, c_int32, FLOATS, c_size_t, COUNT]),
     "result_count": (c_size_t, [HANDLE, c_size_t]),
     "result_get": (STATUS, [HANDLE, c_size_t, c_size_t, POINTER(t.Hypothesis)]),
     "result_free": (None, [HANDLE]),

@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from . import _types as t
 from ._library import initialised
+from ._progress import Count
 from ._sessions import fields
 from ._text import Sequences, Tokens, int32s, utf8
 from .errors import ArgumentError
@@ -17,6 +18,8 @@ SCALARS = (
     "min_p", "typical_p", "temperature", "repetition_penalty", "no_repeat_ngram_size", "seed",
     "epsilon_cutoff", "eta_cutoff", "encoder_repetition_penalty",
     "encoder_no_repeat_ngram_size", "forced_bos_token_id", "forced_eos_token_id",
+    "num_alternatives", "cross_attention", "prompt_lookup_num_tokens",
+    "max_matching_ngram_size", "max_batch_tokens",
 )  # fmt: skip
 IDS = {
     "eos_token_id": ("eos_token_ids", "eos_token_id_count"),
@@ -26,7 +29,7 @@ IDS = {
 }
 OTHERS = (
     "early_stopping", "bad_words_ids", "sequence_bias", "stop_strings", "prefixes",
-    "on_token", "logits_processor", "prefix_allowed_tokens_fn",
+    "on_token", "logits_processor", "prefix_allowed_tokens_fn", "progress",
 )  # fmt: skip
 
 
@@ -118,6 +121,14 @@ class Generation:
                 return self._guard(processor, LogitsView.of(raw.contents))
 
             self._set("on_logits", t.LogitsFunction(logits))
+        progress = options.get("progress")
+        if progress:
+            report = progress if callable(progress) else Count("generate")
+
+            def done(_: Any, finished: int, total: int) -> int:
+                return self._guard(report, finished, total)
+
+            self._set("on_progress", t.ProgressFunction(done))
         allowed = options.get("prefix_allowed_tokens_fn")
         if allowed is not None:
             self._set("allowed_tokens", t.AllowedFunction(self._allowed(allowed)))

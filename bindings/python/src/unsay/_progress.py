@@ -47,6 +47,31 @@ class Bar:
         self._bar.close()
 
 
+class Count:
+    """Shows `done` of `total`: a tqdm bar, or one line on stderr."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._bar: Any = None
+
+    def __call__(self, done: int, total: int) -> None:
+        try:
+            from tqdm.auto import tqdm
+        except ImportError:
+            is_last = done == total
+            if sys.stderr.isatty() or is_last:
+                begin = "\r" if sys.stderr.isatty() else ""
+                end = "\n" if is_last else ""
+                text = f"{begin}{self._name} {done}/{total}"
+                print(text, end=end, file=sys.stderr, flush=True)
+            return
+        if self._bar is None:
+            self._bar = tqdm(total=total, desc=self._name, unit="input")
+        self._bar.update(done - self._bar.n)
+        if done == total:
+            self._bar.close()
+
+
 class Reporter:
     """Shows steps the way `progress` asks; a context manager."""
 

@@ -149,6 +149,13 @@ class GenerateOptions(Structure):
         ("prefixes", POINTER(Sequence)),
         ("prefix_count", c_size_t),
         ("allowed_tokens", c_void_p),
+        ("on_progress", c_void_p),
+        ("num_alternatives", c_int32),
+        ("cross_attention", c_int32),
+        ("prompt_lookup_num_tokens", c_int32),
+        ("max_matching_ngram_size", c_int32),
+        ("max_batch_tokens", c_int32),
+        ("reserved", c_int32),
     ]
 
 
@@ -165,6 +172,7 @@ class LogitsView(Structure):
 
 
 TokenFunction = CFUNCTYPE(c_int, c_void_p, c_size_t, c_int32, c_float, c_char_p)
+ProgressFunction = CFUNCTYPE(c_int, c_void_p, c_size_t, c_size_t)
 LogitsFunction = CFUNCTYPE(c_int, c_void_p, POINTER(LogitsView))
 AllowedFunction = CFUNCTYPE(
     c_size_t, c_void_p, c_size_t, POINTER(c_int32), c_size_t, POINTER(c_int32), c_size_t
@@ -181,6 +189,13 @@ class Hypothesis(Structure):
         ("id_count", c_size_t),
         ("score", c_float),
         ("finish", c_int),
+        ("alternative_ids", POINTER(c_int32)),
+        ("alternative_log_probabilities", POINTER(c_float)),
+        ("alternative_count", c_size_t),
+        ("cross_attention", POINTER(c_float)),
+        ("input_id_count", c_size_t),
+        ("drafted_count", c_int32),
+        ("accepted_count", c_int32),
     ]
 
 

@@ -125,11 +125,17 @@ class Model(BaseModel):
         `suppress_tokens`, `begin_suppress_tokens`, `forced_bos_token_id`,
         `forced_eos_token_id`, `eos_token_id` (one or several), `stop_strings`.
 
+        `num_alternatives` lists the likeliest ids of each position, `cross_attention=True`
+        what each id looked at, in the outputs. `prompt_lookup_num_tokens` (with
+        `max_matching_ngram_size`) guesses ids from the input and writes the same output in
+        fewer steps. `max_batch_tokens` bounds the ids of inputs that run together.
+
         `prefix_ids` begin every output, `prefixes` has a beginning for each input.
         `on_token(input, id, log_probability, text)` is called for each token,
         `logits_processor(view)` with a `LogitsView` before tokens are chosen, and
         `prefix_allowed_tokens_fn(input, ids)` returns the ids that may follow, or None
-        for all. One of the first two that returns exactly `False` stops the generation:
+        for all. `progress` is True for a bar, or a function `(done, total)` of inputs. One
+        of these, the allowed ids excepted, that returns exactly `False` stops the generation:
         what was written so far is returned. An exception in any of them is raised here.
         """
         single = is_one(inputs)
@@ -230,6 +236,22 @@ class Model(BaseModel):
         """The encoder's output: float32 [ids, d_model]."""
         ids = self._ids(input)
         return self._floats(functions.encoder_states, [ids], None, len(ids), self._info.d_model)
+
+    def embed(self, inputs: Any, *, normalize: bool = True) -> Floats:
+        """One vector for each input: float32 [inputs, d_model].
+
+        The mean of the encoder's output over the input's ids, divided by its L2 norm unless
+        `normalize` is False. A single text or list of ids gives one row.
+        """
+        sequences = Sequences([inputs] if is_one(inputs) else list(inputs))
+        width = self._info.d_model
+        values, need = (c_float * (sequences.count * width))(), c_size_t()
+        with self._handle as model:
+            functions.embed(
+                model, sequences.array, sequences.count, int(normalize), values,
+                sequences.count * width, byref(need),
+            )  # fmt: skip
+        return view(values, (sequences.count, width))
 
     def _floats(
         self,
@@ -380,10 +402,22 @@ def _output(pointer: Optional[int], index: int, rank: int) -> Output:
     raw = sized(t.Hypothesis)
     functions.result_get(pointer, index, rank, byref(raw))
     text = ctypes.string_at(raw.text, raw.text_size) if raw.text else b""
+    each, size = raw.alternative_count, raw.id_count * raw.alternative_count
+    pairs = list(zip(raw.alternative_ids[:size], raw.alternative_log_probabilities[:size]))
+    attention = None
+    if raw.cross_attention:
+        shape = (raw.id_count, raw.input_id_count)
+        values = (c_float * (shape[0] * shape[1]))()
+        ctypes.memmove(values, raw.cross_attention, ctypes.sizeof(values))
+        attention = view(values, shape)
     return Output(
         text=text.decode("utf-8", "replace"),
         ids=list(raw.ids[: raw.id_count]),
         log_probs=list(raw.log_probabilities[: raw.id_count]),
         score=raw.score,
         finish=t.FINISHES[raw.finish],
+        alternatives=[pairs[begin : begin + each] for begin in range(0, size, each or 1)],
+        cross_attention=attention,
+        drafted=raw.drafted_count,
+        accepted=raw.accepted_count,
     )

@@ -3,7 +3,7 @@
 import ctypes
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, List, Tuple
+from typing import TYPE_CHECKING, Any, List, Optional, Tuple
 
 if TYPE_CHECKING:
     Floats = memoryview[float]
@@ -27,6 +27,16 @@ class Output:
     score: float
     finish: str
     """Why it ends: "end" (the model was done), "length", "stopped", "given" (scored)."""
+    alternatives: List[List[Tuple[int, float]]] = field(default_factory=list, repr=False)
+    """With `num_alternatives`: the likeliest ids for each id and the logarithms of their
+    probabilities, likeliest first."""
+    cross_attention: Optional[Floats] = field(default=None, repr=False, compare=False)
+    """With `cross_attention`: what each id was written by looking at, float32
+    [ids, ids of the input], the mean over layers and heads."""
+    drafted: int = 0
+    """With `prompt_lookup_num_tokens`: how many ids were guessed from the input."""
+    accepted: int = 0
+    """How many of them the model confirmed: so many steps were saved."""
 
     @property
     def total(self) -> float:
