@@ -28,11 +28,18 @@ package func generate(
     }
     var hypotheses = [[Hypothesis]](repeating: [Hypothesis()], count: inputs.count)
     var wasStopped = false
+    let banned =
+        options.rules.bannedPhrases.isEmpty
+        ? nil
+        : try BannedPhrases(
+            options.rules.bannedPhrases, ends: options.ends(snapshot.configuration),
+            vocabSize: snapshot.configuration.vocabSize, tokenizer: model.requireTokenizer())
     let rows = options.numBeams > 1 ? options.numBeams : options.numReturnSequences
     for group in groups(of: inputs, rowsPerInput: rows, tokens: options.maxBatchTokens)
     where !wasStopped {
         let search = try Search(
-            model, snapshot, decoder, inputs: inputs, group: group, options: options)
+            model, snapshot, decoder, inputs: inputs, group: group, options: options,
+            banned: banned)
         wasStopped = try !search.run()
         for (slot, input) in group.enumerated() { hypotheses[input] = search.results(slot) }
     }
@@ -65,4 +72,3 @@ func groups(
     if first < inputs.count { groups.append(first..<inputs.count) }
     return groups
 }
-

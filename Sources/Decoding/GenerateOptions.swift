@@ -84,6 +84,8 @@ package struct GenerateOptions {
     package var eosTokenIDs: [Int32] = []
     /// An output ends after the token that completes one of these in its text.
     package var stopStrings: [[UInt8]] = []
+    /// Runs that every output of a beam search must hold; none is empty.
+    package var forceWords: [[Int32]] = []
     /// The likeliest ids that are listed for every id written.
     package var numAlternatives = 0
     /// Whether to list what every id was written by looking at.

@@ -1,3 +1,5 @@
+import T5
+
 /// A row of a step: one running beam.
 struct ActiveRow: Sendable {
     /// Within the group.
@@ -12,6 +14,11 @@ struct ActiveRow: Sendable {
 }
 
 extension GenerateOptions {
+    /// The ids that end an output.
+    func ends(_ configuration: T5Configuration) -> [Int32] {
+        eosTokenIDs.isEmpty ? [configuration.eosTokenID] : eosTokenIDs
+    }
+
     var beamsPerGroup: Int { numBeams / max(numBeamGroups, 1) }
 }
 
@@ -42,6 +49,11 @@ struct InputSearch {
             pools = (0..<options.numBeamGroups).map {
                 GroupedBeams(beams[$0 * size], count: size, ending: ending)
             }
+        } else if !options.forceWords.isEmpty {
+            let words = ForcedWords(runs: options.forceWords)
+            pools = [
+                ConstrainedBeams(beams[0], count: options.numBeams, ending: ending, words: words)
+            ]
         } else if options.numBeams > 1 {
             pools = [CompetingBeams(beams[0], count: options.numBeams, ending: ending)]
         } else {

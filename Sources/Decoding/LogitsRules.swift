@@ -19,6 +19,8 @@ package struct LogitsRules: Sendable {
     package var encoderNoRepeatNgramSize = 0
     /// Never written; a run that is an end id alone is left out.
     package var badWords: [[Int32]] = []
+    /// Never written as whole words, however they are cased or split.
+    package var bannedPhrases: [String] = []
     /// The first id of every output.
     package var forcedBOSTokenID: Int32?
     /// The last id of an output that reaches its full length.
@@ -52,8 +54,10 @@ struct RuleTable: Sendable {
     private(set) var after: [any LogitsRule] = []
     var isEmpty: Bool { before.isEmpty && after.isEmpty }
 
-    /// - Parameter ends: the ids that end an output.
-    init(_ options: GenerateOptions, ends: [Int32]) {
+    /// - Parameters:
+    ///   - ends: the ids that end an output.
+    ///   - banned: of `bannedPhrases`.
+    init(_ options: GenerateOptions, ends: [Int32], banned: BannedPhrases? = nil) {
         let rules = options.rules
         if !rules.sequenceBias.isEmpty { before.append(BiasRule(rules.sequenceBias)) }
         if options.numBeamGroups > 1, options.diversityPenalty != 0 {
@@ -76,6 +80,7 @@ struct RuleTable: Sendable {
         if !words.isEmpty {
             before.append(BiasRule(words.map { SequenceBias(ids: $0, bias: -.infinity) }))
         }
+        if let banned { before.append(BannedRule(phrases: banned, longest: options.maxNewTokens)) }
         if options.minNewTokens > 0 {
             before.append(SuppressRule(ids: ends, below: options.minNewTokens))
         }
@@ -104,6 +109,20 @@ private struct BiasRule: LogitsRule {
             if row.written.suffix(entry.ids.count - 1).elementsEqual(entry.ids.dropLast()) {
                 values[Int(last)] += entry.bias
             }
+        }
+    }
+}
+
+/// `banned_phrases`.
+private struct BannedRule: LogitsRule {
+    let phrases: BannedPhrases
+    /// The ids of an output of full length.
+    let longest: Int
+
+    func apply(_ values: UnsafeMutableBufferPointer<Float>, _ row: RowContext) {
+        let written = row.written.dropFirst()
+        for id in phrases.refused(after: written, isLast: written.count + 1 == longest) {
+            values[Int(id)] = -.infinity
         }
     }
 }

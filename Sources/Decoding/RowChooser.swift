@@ -23,6 +23,17 @@ struct RowChooser {
         ]
     }
 
+    /// Ways on with a run that must be written, whatever their rank.
+    func forced(
+        _ ids: [Int32], _ row: ActiveRow, _ values: UnsafeMutableBufferPointer<Float>
+    ) -> [Candidate] {
+        ids.filter { values[Int($0)] > -.infinity }.map { id in
+            let total = values[Int(id)] + row.beam.sum
+            return Candidate(
+                beam: row.index, id: id, logProbability: values[Int(id)], total: total, rank: total)
+        }
+    }
+
     /// The likeliest ids, before anything is filtered.
     ///
     /// - Parameter values: logits, or log-probabilities where there are beams.

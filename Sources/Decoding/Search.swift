@@ -16,9 +16,9 @@ final class Search {
     let rowsPerInput: Int
     /// How many inputs the whole call has.
     private let total: Int
-    private let snapshot: WeightsSnapshot
-    private let cache: DecoderCache
-    private let arena = Arena()
+    let snapshot: WeightsSnapshot
+    let cache: DecoderCache
+    let arena = Arena()
     /// Of each input of the group.
     var searches: [InputSearch]
     private var streams: [TextStream]
@@ -26,15 +26,15 @@ final class Search {
 
     init(
         _ model: Model, _ snapshot: WeightsSnapshot, _ decoder: StackWeights, inputs: [[Int32]],
-        group: Range<Int>, options: GenerateOptions
+        group: Range<Int>, options: GenerateOptions, banned: BannedPhrases?
     ) throws {
         self.model = model
         self.snapshot = snapshot
         self.group = group
         self.options = options
         let configuration = snapshot.configuration
-        ends = options.eosTokenIDs.isEmpty ? [configuration.eosTokenID] : options.eosTokenIDs
-        table = RuleTable(options, ends: ends)
+        ends = options.ends(configuration)
+        table = RuleTable(options, ends: ends, banned: banned)
         sources = Array(inputs[group])
         total = inputs.count
         rowsPerInput = options.numBeams > 1 ? options.numBeams : options.numReturnSequences
@@ -79,79 +79,6 @@ final class Search {
         return true
     }
 
-    /// Ids that may follow each row, to be verified together with its next one.
-    private func guesses(_ rows: [ActiveRow]) -> [[Int32]] {
-        var room = headBlockRows - rows.count
-        return rows.map { row in
-            let most = min(
-                options.promptLookupNumTokens, room, options.maxNewTokens - row.position - 1)
-            let lookup = PromptLookup(
-                source: sources[row.input], longestRun: options.maxMatchingNgramSize)
-            let guess = lookup.guess(after: Array(row.beam.written.dropFirst()), most: most)
-            room -= guess.count
-            return guess
-        }
-    }
-
-    /// Feeds every row's last id and what was guessed behind it, and chooses what follows.
-    private func step(_ rows: [ActiveRow], _ guesses: [[Int32]]) throws -> Bool {
-        let configuration = snapshot.configuration
-        var ids: [Int32] = []
-        var slots: [Int] = []
-        var firsts: [Int] = []
-        for (row, guess) in zip(rows, guesses) {
-            firsts.append(ids.count)
-            ids += [row.beam.written.last ?? configuration.decoderStartTokenID] + guess
-            slots += [Int](repeating: row.beam.slot, count: 1 + guess.count)
-        }
-        arena.reset()
-        let weights =
-            options.crossAttention ? try arena.rows(ids.count, cache.longestSource) : nil
-        var goesOn = true
-        try cache.step(ids, slots: slots, weights: weights) { states in
-            let pass = Pass(configuration, arena: arena, workers: model.workers)
-            scaleForHead(states, into: states, pass)
-            let logits = try arena.rows(ids.count, configuration.vocabSize)
-            try project(states, snapshot.network.head, into: logits, pass)
-            goesOn = try advance(rows, StepRows(indices: firsts, logits: logits, weights: weights))
-            guard goesOn, ids.count > rows.count else { return }
-            goesOn = try confirm(rows, guesses, firsts, logits, weights)
-        }
-        return goesOn
-    }
-
-    /// Goes on along the guesses for as long as they are what the model chooses.
-    private func confirm(
-        _ rows: [ActiveRow], _ guesses: [[Int32]], _ firsts: [Int], _ logits: Rows,
-        _ weights: Rows?
-    ) throws -> Bool {
-        for (row, guess) in zip(rows, guesses) { searches[row.input].drafted += guess.count }
-        var open = Array(rows.indices)
-        for number in 0..<(guesses.map(\.count).max() ?? 0) {
-            var next: [ActiveRow] = []
-            open = open.filter { index in
-                let input = rows[index].input
-                guard number < guesses[index].count,
-                    let beam = searches[input].pools[0].running.first,
-                    beam.written.last == guesses[index][number]
-                else { return false }
-                searches[input].accepted += 1
-                next.append(ActiveRow(input: input, pool: 0, index: 0, beam: beam))
-                return true
-            }
-            if open.isEmpty { break }
-            let part = open.map { firsts[$0] + number + 1 }
-            guard try advance(next, StepRows(indices: part, logits: logits, weights: weights))
-            else { return false }
-        }
-        for row in rows {
-            if let beam = searches[row.input].pools[0].running.first {
-                cache.truncate(beam.slot, to: beam.written.count - 1)
-            }
-        }
-        return true
-    }
-
     func results(_ slot: Int) -> [Hypothesis] { searches[slot].results(options) }
 
     private func activeRows() -> [ActiveRow] {
@@ -167,7 +94,7 @@ final class Search {
     }
 
     /// Chooses the next token of every row.
-    private func advance(_ rows: [ActiveRow], _ found: StepRows) throws -> Bool {
+    func advance(_ rows: [ActiveRow], _ found: StepRows) throws -> Bool {
         if usesBeams {
             model.workers.forEach(rows.count) { row in
                 let values = found.logits[found.indices[row]]
@@ -279,6 +206,11 @@ final class Search {
                 chosen[part[index]] =
                     forced[index].map { chooser.forced($0, row, values) }
                     ?? chooser.choose(row, values)
+                if !options.forceWords.isEmpty, forced[index] == nil {
+                    let words = ForcedWords(runs: options.forceWords)
+                    chosen[part[index]] += chooser.forced(
+                        words.progress(of: row.beam.written.dropFirst()).next, row, values)
+                }
                 guard !detail.isEmpty else { return }
                 for place in chosen[part[index]].indices {
                     chosen[part[index]][place].detail = detail
@@ -307,7 +239,10 @@ final class Search {
                 // Each row's own are sorted; of equals, the better beam's come first.
                 sortStably(&candidates) { $0.rank > $1.rank }
             }
-            candidates.removeLast(max(candidates.count - candidateCount, 0))
+            // Beams that have come far with what must be written are behind the others.
+            if options.forceWords.isEmpty {
+                candidates.removeLast(max(candidates.count - candidateCount, 0))
+            }
             for index in candidates.indices {
                 let beam = rows[part[begin + candidates[index].beam]].beam
                 candidates[index].finish = try finish(beam, candidates[index].id)
@@ -359,15 +294,6 @@ final class Search {
         }
         return true
     }
-}
-
-/// What the network computed for the rows of a step.
-private struct StepRows: @unchecked Sendable {
-    /// Of each row, where it is in the other two.
-    let indices: [Int]
-    let logits: Rows
-    /// Cross-attention; nil unless asked for.
-    let weights: Rows?
 }
 
 extension [Int32] {

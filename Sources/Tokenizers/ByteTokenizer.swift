@@ -28,6 +28,10 @@ package final class ByteTokenizer: Tokenizer {
         self.special = SpecialTokens(special)
     }
 
+    package func isByte(_ id: Int32) -> Bool {
+        (Self.firstByte..<Self.firstByte + Self.byteCount).contains(Int(id))
+    }
+
     package func encode(_ text: UnsafeBufferPointer<UInt8>) throws -> [Token] {
         try checkText(text)
         var tokens: [Token] = []

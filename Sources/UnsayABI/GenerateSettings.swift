@@ -2,6 +2,7 @@ import CUnsay
 import Decoding
 import Models
 import Support
+import Tokenizers
 
 var generateDefaults: unsay_generate_options {
     var options = unsay_generate_options()
@@ -33,9 +34,6 @@ func generateSettings(
     _ pointer: UnsafePointer<unsay_generate_options>?, _ model: Model, inputs: Int
 ) throws -> GenerateOptions {
     let options = try read(pointer, over: generateDefaults, named: "options")
-    guard options.banned_phrase_count == 0 else {
-        throw Failure(UNSAY_E_UNSUPPORTED, "banned_phrases is not in this release: use bad_words")
-    }
     var settings = GenerateOptions()
     try readLengths(options, &settings)
     try readBeams(options, &settings)
@@ -47,7 +45,7 @@ func generateSettings(
     return settings
 }
 
-private func check<Value: Comparable>(
+func check<Value: Comparable>(
     _ value: Value, _ name: String, _ range: String, _ isInRange: (Value) -> Bool
 ) throws {
     guard isInRange(value) else {
@@ -169,17 +167,38 @@ private func readRules(
         return SequenceBias(
             ids: try model.run(biased[index], "sequence_bias[\(index)]"), bias: biases[index])
     }
+    rules.bannedPhrases = try strings(
+        o.banned_phrases, o.banned_phrase_count, "banned_phrases", model
+    ) { !FoldedText(Array($0.utf8)).trimmed().isEmpty }
     settings.rules = rules
-    settings.stopStrings = try requireArray(
-        o.stop_strings, o.stop_string_count, "stop_strings"
-    ).enumerated().map {
-        let text = Array(try requireString($0.element, "stop_strings[\($0.offset)]").utf8)
-        guard !text.isEmpty else {
-            throw Failure(UNSAY_E_ARGUMENT, "stop_strings[\($0.offset)] is empty")
-        }
+    settings.stopStrings = try strings(
+        o.stop_strings, o.stop_string_count, "stop_strings", model, isFit: { !$0.isEmpty }
+    ).map { Array($0.utf8) }
+    settings.forceWords = try requireArray(o.force_words, o.force_word_count, "force_words")
+        .enumerated().map { try model.run($0.element, "force_words[\($0.offset)]") }
+    guard settings.forceWords.isEmpty || (o.num_beams > 1 && o.num_beam_groups == 1) else {
+        throw Failure(
+            UNSAY_E_ARGUMENT,
+            "num_beams is \(o.num_beams) in \(o.num_beam_groups) groups; with force_words there "
+                + "must be more than one, in one group")
+    }
+    guard settings.forceWords.isEmpty || o.do_sample == 0 else {
+        throw Failure(UNSAY_E_ARGUMENT, "do_sample is 1; with force_words it must be 0")
+    }
+}
+
+/// Texts that only a model with a vocabulary can look for.
+private func strings(
+    _ texts: UnsafePointer<UnsafePointer<CChar>?>?, _ count: Int, _ name: String, _ model: Model,
+    isFit: (String) -> Bool
+) throws -> [String] {
+    let texts = try requireArray(texts, count, name).enumerated().map { index, raw in
+        let text = try requireString(raw, "\(name)[\(index)]")
+        guard isFit(text) else { throw Failure(UNSAY_E_ARGUMENT, "\(name)[\(index)] is empty") }
         return text
     }
-    if !settings.stopStrings.isEmpty { _ = try model.requireTokenizer() }
+    if !texts.isEmpty { _ = try model.requireTokenizer() }
+    return texts
 }
 
 extension Model {
@@ -209,113 +228,5 @@ private func readPrefixes(
     settings.prefixes = try prefixes.enumerated().map { index, prefix in
         if prefix.text == nil && prefix.id_count == 0 { return [] }
         return try model.run(prefix, "prefixes[\(index)]")
-    }
-}
-
-private func readExtras(
-    _ o: unsay_generate_options, _ model: Model, _ settings: inout GenerateOptions
-) throws {
-    let size = Int32(model.configuration.vocabSize)
-    try check(o.num_alternatives, "num_alternatives", "in 0...\(size)") { (0...size).contains($0) }
-    try check(o.cross_attention, "cross_attention", "0 or 1") { (0...1).contains($0) }
-    try check(o.prompt_lookup_num_tokens, "prompt_lookup_num_tokens", "in 0...63") {
-        (0...63).contains($0)
-    }
-    try check(o.max_matching_ngram_size, "max_matching_ngram_size", "at least 1") { $0 >= 1 }
-    try check(o.max_batch_tokens, "max_batch_tokens", "at least 1") { $0 >= 1 }
-    try check(o.reserved, "reserved", "0") { $0 == 0 }
-    if o.prompt_lookup_num_tokens > 0 {
-        guard o.num_beams == 1, o.do_sample == 0, o.on_logits == nil else {
-            throw Failure(
-                UNSAY_E_ARGUMENT,
-                "prompt_lookup_num_tokens is \(o.prompt_lookup_num_tokens); with beams, do_sample "
-                    + "or on_logits it must be 0")
-        }
-    }
-    settings.numAlternatives = Int(o.num_alternatives)
-    settings.crossAttention = o.cross_attention == 1
-    settings.promptLookupNumTokens = Int(o.prompt_lookup_num_tokens)
-    settings.maxMatchingNgramSize = Int(o.max_matching_ngram_size)
-    settings.maxBatchTokens = Int(o.max_batch_tokens)
-    if let onProgress = o.on_progress {
-        let context = o.context
-        settings.onProgress = { onProgress(context, $0, $1) == UNSAY_CONTINUE }
-    }
-}
-
-private func readCallbacks(
-    _ options: unsay_generate_options, _ model: Model, _ settings: inout GenerateOptions
-) throws {
-    let context = options.context
-    if let onToken = options.on_token {
-        guard options.num_beams == 1 else {
-            throw Failure(
-                UNSAY_E_ARGUMENT,
-                "num_beams is \(options.num_beams); with on_token it must be 1")
-        }
-        settings.onToken = { token in
-            String(decoding: token.text, as: UTF8.self).withCString {
-                onToken(context, token.input, token.id, token.logProbability, $0)
-            } == UNSAY_CONTINUE
-        }
-    }
-    if let onLogits = options.on_logits {
-        settings.onLogits = { callLogits(onLogits, context, $0) == UNSAY_CONTINUE }
-    }
-    if let allowed = options.allowed_tokens {
-        let capacity = model.configuration.vocabSize
-        settings.allowedTokens = { input, prefix in
-            try callAllowed(allowed, context, input, prefix, capacity, model)
-        }
-    }
-}
-
-private func callAllowed(
-    _ allowed: unsay_allowed_fn, _ context: UnsafeMutableRawPointer?, _ input: Int,
-    _ prefix: [Int32], _ capacity: Int, _ model: Model
-) throws -> [Int32]? {
-    var count = 0
-    let ids = [Int32](unsafeUninitializedCapacity: capacity) { buffer, size in
-        buffer.update(repeating: 0)
-        count = prefix.withUnsafeBufferPointer {
-            allowed(context, input, $0.baseAddress, $0.count, buffer.baseAddress, capacity)
-        }
-        size = min(max(count, 0), capacity)
-    }
-    // SIZE_MAX arrives as -1.
-    if count == -1 { return nil }
-    guard (1...capacity).contains(count) else {
-        throw Failure(
-            UNSAY_E_ARGUMENT,
-            "allowed_tokens returned \(UInt(bitPattern: count)) ids; expected 1 to \(capacity)")
-    }
-    for id in ids { try model.check(id, of: "allowed_tokens") }
-    return ids
-}
-
-private func callLogits(
-    _ onLogits: unsay_logits_fn, _ context: UnsafeMutableRawPointer?, _ step: LogitsStep
-) -> unsay_action {
-    let count = step.prefixes.first?.count ?? 0
-    let flat = step.prefixes.flatMap { $0 }
-    return flat.withUnsafeBufferPointer { flat in
-        let prefixes: [UnsafePointer<Int32>?] = step.inputs.indices.map { row in
-            flat.baseAddress.map { $0 + row * count }
-        }
-        return prefixes.withUnsafeBufferPointer { prefixes in
-            step.inputs.withUnsafeBufferPointer { inputs in
-                step.hypotheses.withUnsafeBufferPointer { hypotheses in
-                    var view = unsay_logits_view()
-                    view.logits = step.logits
-                    view.input = inputs.baseAddress
-                    view.hypothesis = hypotheses.baseAddress
-                    view.prefix = prefixes.baseAddress
-                    view.rows = step.inputs.count
-                    view.prefix_count = count
-                    view.vocab_size = step.vocabSize
-                    return onLogits(context, &view)
-                }
-            }
-        }
     }
 }

@@ -28,7 +28,7 @@ IDS = {
     "prefix_ids": ("prefix_ids", "prefix_id_count"),
 }
 OTHERS = (
-    "early_stopping", "bad_words_ids", "sequence_bias", "stop_strings", "prefixes",
+    "early_stopping", "bad_words_ids", "banned_phrases", "force_words_ids", "sequence_bias", "stop_strings", "prefixes",
     "on_token", "logits_processor", "prefix_allowed_tokens_fn", "progress",
 )  # fmt: skip
 
@@ -64,7 +64,9 @@ class Generation:
         self._runs("bad_words", "bad_word_count", options.get("bad_words_ids"))
         self._runs("prefixes", "prefix_count", options.get("prefixes"))
         self._bias(options.get("sequence_bias"))
-        self._strings(options.get("stop_strings"))
+        self._runs("force_words", "force_word_count", options.get("force_words_ids"))
+        self._strings("stop_strings", "stop_string_count", options.get("stop_strings"))
+        self._strings("banned_phrases", "banned_phrase_count", options.get("banned_phrases"))
         self._callbacks(options)
 
     def _ids(self, field: str, count: str, ids: Sequence[int]) -> None:
@@ -97,14 +99,14 @@ class Generation:
         self._alive.append(values)
         self.options.sequence_bias_values = cast(values, POINTER(c_float))
 
-    def _strings(self, strings: Any) -> None:
+    def _strings(self, field: str, count: str, strings: Any) -> None:
         if not strings:
             return
         texts = [strings] if isinstance(strings, str) else list(strings)
-        array = (c_char_p * len(texts))(*(utf8(text, "stop_strings") for text in texts))
+        array = (c_char_p * len(texts))(*(utf8(text, field) for text in texts))
         self._alive.append(array)
-        self.options.stop_strings = cast(array, POINTER(c_char_p))
-        self.options.stop_string_count = len(texts)
+        setattr(self.options, field, cast(array, POINTER(c_char_p)))
+        setattr(self.options, count, len(texts))
 
     def _callbacks(self, options: Dict[str, Any]) -> None:
         on_token = options.get("on_token")

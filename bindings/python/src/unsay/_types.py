@@ -150,6 +150,8 @@ class GenerateOptions(Structure):
         ("prefix_count", c_size_t),
         ("allowed_tokens", c_void_p),
         ("on_progress", c_void_p),
+        ("force_words", POINTER(Sequence)),
+        ("force_word_count", c_size_t),
         ("num_alternatives", c_int32),
         ("cross_attention", c_int32),
         ("prompt_lookup_num_tokens", c_int32),

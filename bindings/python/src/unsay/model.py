@@ -123,7 +123,8 @@ class Model(BaseModel):
         `encoder_repetition_penalty`, `no_repeat_ngram_size`,
         `encoder_no_repeat_ngram_size`, `bad_words_ids`, `sequence_bias`,
         `suppress_tokens`, `begin_suppress_tokens`, `forced_bos_token_id`,
-        `forced_eos_token_id`, `eos_token_id` (one or several), `stop_strings`.
+        `forced_eos_token_id`, `eos_token_id` (one or several), `stop_strings`,
+        `banned_phrases` (texts), `force_words_ids` (with beams: texts or ids).
 
         `num_alternatives` lists the likeliest ids of each position, `cross_attention=True`
         what each id looked at, in the outputs. `prompt_lookup_num_tokens` (with

@@ -1,5 +1,5 @@
 /// Text in which phrases are looked up: lower case, white space made regular.
-struct FoldedText: Equatable {
+package struct FoldedText: Equatable {
     private struct Character: Equatable {
         var scalar: Unicode.Scalar
         /// The bytes of the text that it came from.
@@ -9,10 +9,11 @@ struct FoldedText: Equatable {
     private static let space: Unicode.Scalar = " "
     private var characters: [Character] = []
 
-    var isEmpty: Bool { characters.isEmpty }
+    package var isEmpty: Bool { characters.isEmpty }
+    package var scalars: [Unicode.Scalar] { characters.map(\.scalar) }
 
     /// - Parameter text: UTF-8; what is not becomes U+FFFD.
-    init(_ text: [UInt8]) {
+    package init(_ text: [UInt8]) {
         var begin = 0
         for scalar in String(decoding: text, as: UTF8.self).unicodeScalars {
             let bytes = begin..<(begin + UTF8.width(scalar))
@@ -32,7 +33,7 @@ struct FoldedText: Equatable {
     }
 
     /// Without white space at its ends.
-    func trimmed() -> FoldedText {
+    package func trimmed() -> FoldedText {
         var copy = self
         if copy.characters.first?.scalar == Self.space { copy.characters.removeFirst() }
         if copy.characters.last?.scalar == Self.space { copy.characters.removeLast() }
@@ -41,7 +42,7 @@ struct FoldedText: Equatable {
 
     /// The bytes of each place where `phrase` stands as whole words: it does not continue a
     /// word before it, nor does one after it continue it. Occurrences may overlap.
-    func occurrences(of phrase: FoldedText) -> [Range<Int>] {
+    package func occurrences(of phrase: FoldedText) -> [Range<Int>] {
         let size = phrase.characters.count
         guard size > 0, size <= characters.count else { return [] }
         return (0...(characters.count - size)).compactMap { begin in
