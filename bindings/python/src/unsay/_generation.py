@@ -28,7 +28,8 @@ IDS = {
     "prefix_ids": ("prefix_ids", "prefix_id_count"),
 }
 OTHERS = (
-    "early_stopping", "bad_words_ids", "banned_phrases", "force_words_ids", "sequence_bias", "stop_strings", "prefixes",
+    "early_stopping", "bad_words_ids", "banned_phrases", "force_words_ids",
+    "sequence_bias", "stop_strings", "prefixes",
     "on_token", "logits_processor", "prefix_allowed_tokens_fn", "progress",
 )  # fmt: skip
 
