@@ -201,7 +201,15 @@ def test_another_thread_cancels_a_run(model, flagged):
         patch.step()
 
 
-def test_ctrl_c_stops_a_run(model, flagged):
+@pytest.fixture
+def ctrl_c():
+    """Python's own handler, even where the shell started the tests with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_stops_a_run(model, flagged, ctrl_c):
     text, output, marks = flagged
     with model.patch(max_avoid_p=0.0, learning_rate=1e-6) as patch:
         patch.add(text, output, marks=marks)
