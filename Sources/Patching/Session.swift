@@ -91,7 +91,7 @@ package final class Session: @unchecked Sendable {
         let clock = ContinuousClock()
         let start = clock.now
         let batch = order.next(options.batchSize, of: examples.count).map { examples[$0] }
-        let normaliser = trainer.weight(of: batch)
+        let normaliser = trainer.normaliser(of: batch)
         trainer.gradients.zero()
         trainer.packHead()
         var sums = Trainer.Sums()

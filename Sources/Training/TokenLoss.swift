@@ -80,61 +80,25 @@ package func tokenLoss(
     logits: UnsafeMutableBufferPointer<Float>, reference: UnsafeMutableBufferPointer<Float>?,
     scratch: UnsafeMutablePointer<Float>, factor: Float
 ) -> TokenLoss {
-    var result = TokenLoss()
     let term = settings.columns[target.mark]
-    let written = Int(target.id)
-    let count = logits.count
-    guard term != .none, let z = logits.baseAddress else {
+    guard term.kind != .none, logits.count > 0 else {
         logits.update(repeating: 0)
-        return result
+        return TokenLoss()
     }
-    let isAvoided = target.mark < 0
-    let alpha = isAvoided ? settings.alpha : 1
-    let scale = factor * alpha
-
-    // The target distribution in `scratch`, unnormalised, and the term.
-    var targetSum: Float = 1
-    var cross = 0.0
-    var targetLogSum = 0.0
-    let writtenLogit = logits[written]
-    if term == .forwardKL, let reference {
-        for id in target.avoided {
-            reference[Int(id)] =
-                settings.retain > 0 ? reference[Int(id)] + logf(settings.retain) : -.infinity
+    var position = PositionLoss(
+        target: target, term: term, settings: settings, logits: logits, scratch: scratch,
+        factor: factor)
+    let isDone =
+        switch term.kind {
+        case .none: false
+        case .forwardKL, .crossEntropy, .reverseKL: position.moveTowards(reference)
+        case .unlikelihood: position.unlikelihood()
+        case .negativeLikelihood: position.negativeLikelihood()
         }
-        let (value, sum) = logSumExp(reference, into: scratch)
-        // Everything is avoided: no distribution is left to move towards.
-        guard value > -.infinity else {
-            logits.update(repeating: 0)
-            return result
-        }
-        targetLogSum = value
-        targetSum = sum
-        for i in 0..<count where scratch[i] > 0 {
-            cross += Double(scratch[i]) * (Double(reference[i]) - Double(z[i]))
-        }
-        cross /= Double(sum)
+    guard isDone else {
+        // No distribution is left to move towards.
+        logits.update(repeating: 0)
+        return TokenLoss()
     }
-
-    // p over the logits, unnormalised: from here on z is gone. The gradient of the z-loss is
-    // 2 z_loss logSum p, so it only adds to the factor of p.
-    let (logSum, sum) = logSumExp(logits, into: z)
-    let normaliserPull = 2 * settings.zLoss * Float(logSum) * factor
-    let own = (scale + normaliserPull) / sum
-    result.probability = Double(z[written] / sum)
-    switch term {
-    case .forwardKL:
-        // KL = sum q' (z°' - z) - log-sum z°' + log-sum z; its gradient is p - q'.
-        result.term = max(cross - targetLogSum + logSum, 0)
-        let targetScale = scale / targetSum
-        for i in 0..<count { z[i] = z[i] * own - scratch[i] * targetScale }
-    case .likelihood:
-        result.term = logSum - Double(writtenLogit)
-        for i in 0..<count { z[i] *= own }
-        z[written] -= scale
-    case .none:
-        break
-    }
-    result.loss = Double(alpha) * result.term + Double(settings.zLoss) * logSum * logSum
-    return result
+    return position.result
 }

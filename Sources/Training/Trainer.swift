@@ -58,13 +58,20 @@ package final class Trainer {
         }
     }
 
-    /// The weight of the marked tokens that have a loss: what a step divides by.
-    package func weight(of examples: [Example]) -> Double {
+    /// What a step divides by: the weight of the marked tokens that have a loss; 1 for losses
+    /// that are summed, 0 if there is nothing to train on.
+    package func normaliser(of examples: [Example]) -> Double {
+        let weight = weight(of: examples)
+        return settings.columns.isSummed && weight > 0 ? 1 : weight
+    }
+
+    private func weight(of examples: [Example]) -> Double {
         examples.reduce(0) { sum, example in
             sum
                 + example.marked.reduce(0) {
                     let target = example.targets[$1]
-                    return settings.columns[target.mark] == .none ? $0 : $0 + Double(target.weight)
+                    return settings.columns[target.mark].kind == .none
+                        ? $0 : $0 + Double(target.weight)
                 }
         }
     }
@@ -233,7 +240,7 @@ package final class Trainer {
             }
         }
         for (target, result) in zip(targets, results)
-        where settings.columns[target.mark] != .none {
+        where settings.columns[target.mark].kind != .none {
             let weight = Double(target.weight)
             sums.loss += weight * result.loss
             if target.mark < 0 {

@@ -15,10 +15,11 @@ struct TokenLossTests {
     }
 
     private func settings(
-        _ loss: unsay_loss, alpha: Float = 1, retain: Float = 0, zLoss: Float = 0
+        _ loss: unsay_loss, _ form: unsay_loss_form = UNSAY_LOSS_EXACT, alpha: Float = 1,
+        retain: Float = 0, zLoss: Float = 0
     ) throws -> LossSettings {
         LossSettings(
-            columns: try LossColumns(loss, UNSAY_LOSS_EXACT), alpha: alpha, retain: retain,
+            columns: try LossColumns(loss, form), alpha: alpha, retain: retain,
             zLoss: zLoss)
     }
 
@@ -35,12 +36,14 @@ struct TokenLossTests {
     }
 
     @Test(
-        "the gradient agrees with finite differences",
-        arguments: [UNSAY_LOSS_FF.rawValue, UNSAY_LOSS_LIKELIHOOD.rawValue], [Int8(-1), 1])
-    func gradient(loss: UInt32, mark: Int8) throws {
+        "the gradient agrees with finite differences, with several ids avoided",
+        arguments: Array(UNSAY_LOSS_LIKELIHOOD.rawValue...UNSAY_LOSS_NL.rawValue),
+        [(Int8(-1), UInt32(0)), (1, 0), (-1, 1), (1, 1)])
+    func gradient(loss: UInt32, place: (mark: Int8, form: UInt32)) throws {
         let settings = try settings(
-            unsay_loss(rawValue: loss), alpha: 0.7, retain: 0.1, zLoss: 0.01)
-        let target = TokenTarget(id: 4, mark: mark, alsoAvoid: mark < 0 ? [9, 11] : [])
+            unsay_loss(rawValue: loss), unsay_loss_form(rawValue: place.form), alpha: 0.7,
+            retain: 0.1, zLoss: 0.01)
+        let target = TokenTarget(id: 4, mark: place.mark, alsoAvoid: [9, 11])
         let z = row(1)
         let q = row(2)
         let (_, gradient) = run(target, settings, z, q)

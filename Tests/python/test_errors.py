@@ -43,12 +43,6 @@ def test_another_arithmetic_is_not_supported_yet(compute):
     assert isinstance(caught.value, unsay.UnsupportedError)
 
 
-@pytest.mark.parametrize("loss", ["rr", "rf", "fll", "rll", "ul", "nl"])
-def test_another_loss_is_not_supported_yet(model, loss):
-    with pytest.raises(unsay.UnsupportedError):
-        model.patch(loss=loss)
-
-
 def test_a_name_that_is_no_choice_lists_the_choices(model):
     with pytest.raises(unsay.ArgumentError, match="expected one of f32, bf16, int8"):
         unsay.open(MODELS / "tiny-v10", compute="f64")

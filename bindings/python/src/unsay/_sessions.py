@@ -63,6 +63,9 @@ class Session:
         loss = values.pop("loss", None)
         if loss is not None:
             options.loss = choice(t.LOSSES, loss, "loss")
+        form = values.pop("form", None)
+        if form is not None:
+            options.form = choice(t.FORMS, form, "form")
         fields(options, values)
         options.reference = reference
         self._raised: Optional[BaseException] = None

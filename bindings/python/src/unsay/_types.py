@@ -29,6 +29,7 @@ COMPUTES = {"f32": 0, "bf16": 1, "int8": 2}
 LOSSES = {
     "likelihood": 0, "ff": 1, "rr": 2, "rf": 3, "fll": 4, "rll": 5, "ul": 6, "nl": 7
 }  # fmt: skip
+FORMS = {"exact": 0, "published": 1}
 EARLY_STOPPINGS = {False: 0, True: 1, "never": 2}
 EXTENTS = {"all": 0, "first": 1, "last": 2}
 FINISHES = ("end", "length", "stopped", "given")

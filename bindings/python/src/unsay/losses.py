@@ -31,11 +31,13 @@ def token_losses(
     targets: Sequence[int],
     marks: Sequence[int],
     *,
+    form: str = "exact",
     alpha: float = 1.0,
     retain: float = 0.0,
 ) -> Tuple[Floats, Floats]:
     """The loss of each token, and its gradient by the logits.
 
+    `form` is "exact", or "published" for the code that came with the method.
     `logits` and `reference` are float32 [tokens, vocab_size]; `targets` and `marks` have
     one entry per token. Returns float32 [tokens], `alpha` included, and the gradient of
     their sum, [tokens, vocab_size].
@@ -51,7 +53,7 @@ def token_losses(
     losses, gradient = (c_float * tokens)(), floats()
     functions.token_losses(
         choice(t.LOSSES, loss, "loss"),
-        0,  # UNSAY_LOSS_EXACT
+        choice(t.FORMS, form, "form"),
         alpha,
         retain,
         floats.from_buffer_copy(p),

@@ -277,6 +277,7 @@ class Model(BaseModel):
         self,
         *,
         loss: Optional[str] = None,
+        form: Optional[str] = None,
         learning_rate: Optional[float] = None,
         max_avoid_p: Optional[float] = None,
         max_guard_kl: Optional[float] = None,
@@ -296,8 +297,9 @@ class Model(BaseModel):
     ) -> Patch:
         """Starts a patch: a private copy to train away from what you flag.
 
-        An option left out has the library's default, which unsay.h states. `loss` is
-        "ff", the targeted negative loss, or "likelihood". The goal is met when every
+        An option left out has the library's default, which unsay.h states. `loss` is one
+        of "ff", "rr", "rf", "fll", "rll", "ul", "nl" and "likelihood", `form` "exact" or
+        "published", as docs/patching.md explains. The goal is met when every
         avoided token is below `max_avoid_p`; a commit needs the guard pairs' drift
         within `max_guard_kl` (nats per token) and `max_guard_flips` (share of tokens).
         `alpha` weighs avoided tokens, `retain` is the share of its probability that an
@@ -307,6 +309,7 @@ class Model(BaseModel):
         """
         values = {
             "loss": loss,
+            "form": form,
             "learning_rate": learning_rate,
             "max_avoid_p": max_avoid_p,
             "max_guard_kl": max_guard_kl,
