@@ -75,6 +75,6 @@ import unsay
 def status(name):
     return 1024 * int(re.search(name + r":\\s*(\\d+)", open("/proc/self/status").read())[1])
 before, started = status("VmRSS"), time.perf_counter()
-model = unsay.open(sys.argv[1])
+model = unsay.open(sys.argv[1], threads=2)
 print(json.dumps([time.perf_counter() - started, status("VmHWM") - before]))
 """
