@@ -4,23 +4,12 @@
 import argparse
 import json
 import resource
-import time
 from pathlib import Path
-from typing import Callable
 
 import unsay
+from measuring import best
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def best(body: Callable[[], object], runs: int) -> float:
-    """The shortest time of `runs`, in seconds."""
-    times = []
-    for _ in range(runs):
-        started = time.perf_counter()
-        body()
-        times.append(time.perf_counter() - started)
-    return min(times)
 
 
 def main() -> None:

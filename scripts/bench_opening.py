@@ -9,7 +9,6 @@ the median and the best time, and by how much the peak of resident memory grew.
 
 import argparse
 import json
-import re
 import statistics
 import subprocess
 import sys
@@ -17,13 +16,9 @@ import threading
 import time
 from pathlib import Path
 
+from measuring import kib
+
 THREADS = 2
-
-
-def kib(name: str) -> int:
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    found = re.search(name + r":\s*(\d+)", status)
-    return int(found[1]) if found else 0
 
 
 def make(folder: Path) -> None:

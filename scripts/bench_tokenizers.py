@@ -6,20 +6,16 @@ tokenizer.json of 250,000 pieces takes to open, as mT5's has, and what memory it
 import argparse
 import json
 import random
-import re
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from measuring import best, kib
+
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "models/debsum"
-
-
-def kib(name: str) -> int:
-    found = re.search(name + r":\s*(\d+)", Path("/proc/self/status").read_text(encoding="ascii"))
-    return int(found[1]) if found else 0
 
 
 def texts() -> list:
@@ -36,15 +32,6 @@ def json_of(pieces: list, path: Path) -> None:
         "model": {"type": "Unigram", "unk_id": 2, "vocab": pieces, "byte_fallback": False},
     }  # fmt: skip
     path.write_text(json.dumps(content), encoding="utf-8")
-
-
-def best(body, runs: int) -> float:
-    times = []
-    for _ in range(runs):
-        started = time.perf_counter()
-        body()
-        times.append(time.perf_counter() - started)
-    return min(times)
 
 
 def speed(runs: int, scratch: Path) -> None:

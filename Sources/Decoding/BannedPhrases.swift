@@ -9,12 +9,9 @@ final class BannedPhrases: Sendable {
     private let tokenizer: any Tokenizer
     private let phrases: [FoldedText]
     private let spellings: [[Unicode.Scalar]]
-    /// The text that every id adds, and the id; in order.
-    private let tokens: [(text: [Unicode.Scalar], id: Int32)]
+    private let texts: TokenTexts
     /// Ids whose own text may hold a phrase.
     private let whole: [Int32]
-    /// Ids without text of their own: bytes of longer characters, control ids.
-    private let unfinished: [Int32]
     private let ends: [Int32]
     /// nil if tokens are more than bytes.
     private let bytes: ByteTokenizer?
@@ -24,39 +21,18 @@ final class BannedPhrases: Sendable {
     /// - Parameters:
     ///   - phrases: each with a character other than white space.
     ///   - ends: the ids that end an output.
-    init(_ phrases: [String], ends: [Int32], vocabSize: Int, tokenizer: any Tokenizer) throws {
-        var folded: [FoldedText] = []
-        for phrase in phrases {
-            folded.append(FoldedText(Array(phrase.utf8)).trimmed())
-            // As the model would write it: its vocabulary may know only normalised characters.
-            let written = try tokenizer.encode(phrase).map(\.id)
-            guard !written.contains(tokenizer.unkTokenID) else { continue }
-            let respelled = FoldedText(try tokenizer.decode(written)).trimmed()
-            if !respelled.isEmpty, !folded.contains(respelled) { folded.append(respelled) }
+    ///   - texts: of this tokenizer.
+    init(
+        _ phrases: [String], ends: [Int32], texts: TokenTexts, tokenizer: any Tokenizer
+    ) throws {
+        self.phrases = try phrases.flatMap {
+            try Tokenizers.spellings(of: $0, tokenizer: tokenizer)
         }
-        var tokens: [(text: [Unicode.Scalar], id: Int32)] = []
-        var whole: [Int32] = []
-        var unfinished: [Int32] = []
-        for id in 0..<Int32(min(vocabSize, tokenizer.vocabularySize)) {
-            // What it adds behind itself: a space before the first word is not written.
-            let once = try tokenizer.decode([id]).count
-            let added = Array(try tokenizer.decode([id, id]).dropFirst(once))
-            let text = FoldedText(added)
-            if added.isEmpty || text.scalars.contains("\u{FFFD}") {
-                unfinished.append(id)
-                continue
-            }
-            tokens.append((text.scalars, id))
-            let apart = FoldedText([0x20] + added + [0x20])
-            if folded.contains(where: { !apart.occurrences(of: $0).isEmpty }) { whole.append(id) }
-        }
-        self.tokens = tokens.sorted { Self.isBefore($0.text, $1.text) }
-        self.whole = whole
-        self.unfinished = unfinished
-        self.phrases = folded
+        self.texts = texts
         self.ends = ends
         self.tokenizer = tokenizer
-        spellings = folded.map(\.scalars)
+        spellings = self.phrases.map(\.scalars)
+        whole = spellings.flatMap { texts.ids(holding: $0) }
         bytes = tokenizer as? ByteTokenizer
         reach = max(64, 4 * (spellings.map(\.count).max() ?? 0))
     }
@@ -70,7 +46,7 @@ final class BannedPhrases: Sendable {
         let folded = FoldedText(before)
         let isWaiting = bytes != nil && ending(in: folded, before.count...before.count)
         var candidates = completing(folded.scalars)
-        if isWaiting { candidates.formUnion(tokens.map(\.id) + unfinished) }
+        if isWaiting { candidates.formUnion(texts.tokens.map(\.id) + texts.unfinished) }
         let refused = candidates.filter { id in
             let after = text(tail + [id])
             let found = FoldedText(after)
@@ -91,13 +67,13 @@ final class BannedPhrases: Sendable {
             for size in 1..<max(phrase.count, 1)
             where before.count >= size && before.suffix(size).elementsEqual(phrase[..<size]) {
                 let rest = Array(phrase[size...])
-                candidates.formUnion(ids(beginningWith: rest))
+                candidates.formUnion(texts.ids(beginningWith: rest))
                 // White space of any length counts as one.
                 if phrase[size - 1] == " " {
-                    candidates.formUnion(ids(beginningWith: [" "] + rest))
+                    candidates.formUnion(texts.ids(beginningWith: [" "] + rest))
                 }
             }
-            if phrase.contains(where: { !$0.isASCII }) { candidates.formUnion(unfinished) }
+            if phrase.contains(where: { !$0.isASCII }) { candidates.formUnion(texts.unfinished) }
         }
         return candidates
     }
@@ -109,24 +85,5 @@ final class BannedPhrases: Sendable {
         phrases.contains { phrase in
             text.occurrences(of: phrase).contains { places.contains($0.upperBound) }
         }
-    }
-
-    private func ids(beginningWith start: [Unicode.Scalar]) -> [Int32] {
-        var low = 0
-        var high = tokens.count
-        while low < high {
-            let middle = (low + high) / 2
-            if Self.isBefore(tokens[middle].text, start) { low = middle + 1 } else { high = middle }
-        }
-        var found: [Int32] = []
-        while low < tokens.count, tokens[low].text.starts(with: start) {
-            found.append(tokens[low].id)
-            low += 1
-        }
-        return found
-    }
-
-    private static func isBefore(_ one: [Unicode.Scalar], _ other: [Unicode.Scalar]) -> Bool {
-        one.lexicographicallyPrecedes(other) { $0.value < $1.value }
     }
 }

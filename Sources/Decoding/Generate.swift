@@ -33,7 +33,7 @@ package func generate(
         ? nil
         : try BannedPhrases(
             options.rules.bannedPhrases, ends: options.ends(snapshot.configuration),
-            vocabSize: snapshot.configuration.vocabSize, tokenizer: model.requireTokenizer())
+            texts: model.tokenTexts(), tokenizer: model.requireTokenizer())
     let rows = options.numBeams > 1 ? options.numBeams : options.numReturnSequences
     for group in groups(of: inputs, rowsPerInput: rows, tokens: options.maxBatchTokens)
     where !wasStopped {

@@ -121,7 +121,8 @@ private struct BannedRule: LogitsRule {
 
     func apply(_ values: UnsafeMutableBufferPointer<Float>, _ row: RowContext) {
         let written = row.written.dropFirst()
-        for id in phrases.refused(after: written, isLast: written.count + 1 == longest) {
+        for id in phrases.refused(after: written, isLast: written.count + 1 == longest)
+        where values.indices.contains(Int(id)) {
             values[Int(id)] = -.infinity
         }
     }

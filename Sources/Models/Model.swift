@@ -15,6 +15,8 @@ package final class Model: Sendable {
     package let tokenizer: (any Tokenizer)?
     package let workers: Workers
     private let current: Mutex<WeightsSnapshot>
+    /// Once somebody has asked for them.
+    private let texts = Mutex<TokenTexts?>(nil)
 
     package var configuration: T5Configuration { checkpoint.configuration }
     package var layout: ParameterLayout { checkpoint.layout }
@@ -74,6 +76,17 @@ package final class Model: Sendable {
     }
 
     // MARK: Text
+
+    /// What every id adds to a text; made once.
+    package func tokenTexts() throws -> TokenTexts {
+        let tokenizer = try requireTokenizer()
+        return try texts.withLock { known in
+            if let known { return known }
+            let made = try TokenTexts(tokenizer)
+            known = made
+            return made
+        }
+    }
 
     package func requireTokenizer() throws -> any Tokenizer {
         guard let tokenizer else {

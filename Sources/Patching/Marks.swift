@@ -45,16 +45,11 @@ package func markPhrases(
     let searched = FoldedText(text)
     var found: Set<Range<Int>> = []
     for (index, phrase) in phrases.enumerated() {
-        let spelled = FoldedText(Array(phrase.utf8)).trimmed()
-        guard !spelled.isEmpty else {
+        let spellings = try spellings(of: phrase, tokenizer: tokenizer)
+        guard !spellings.isEmpty else {
             throw Failure(UNSAY_E_ARGUMENT, "phrase \(index) is empty: nothing would match it")
         }
-        found.formUnion(searched.occurrences(of: spelled))
-        // As the model would write it: its vocabulary may know only normalised characters.
-        let written = try tokenizer.encode(phrase).map(\.id)
-        guard !written.contains(tokenizer.unkTokenID) else { continue }
-        let respelled = FoldedText(try tokenizer.decode(written)).trimmed()
-        if !respelled.isEmpty { found.formUnion(searched.occurrences(of: respelled)) }
+        for spelling in spellings { found.formUnion(searched.occurrences(of: spelling)) }
     }
     return markSpans(tokens, spans: Array(found), extent: extent)
 }

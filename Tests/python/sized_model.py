@@ -4,12 +4,15 @@ Weights that are copies of each other stay copies, because every weight is tiled
 """
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy
 import onnx
-from conftest import MODELS
+from conftest import MODELS, ROOT
 from onnx import TensorProto, numpy_helper
 
 #: Encoder of two layers, decoder of three; a gated T5 1.1 with its own head.
@@ -68,7 +71,6 @@ def make(folder: Path, vocab_size: int, d_model: int, files=FILES) -> int:
     return 4 * d_model * (2 * vocab_size + 4 * inner * attentions + 3 * d_ff * blocks)
 
 
-#: Opens a folder in a process of its own: seconds, and bytes by which the peak grew.
 OPEN = """
 import json, re, sys, time
 import unsay
@@ -78,3 +80,16 @@ before, started = status("VmRSS"), time.perf_counter()
 model = unsay.open(sys.argv[1], threads=2)
 print(json.dumps([time.perf_counter() - started, status("VmHWM") - before]))
 """
+
+
+def opened(folder: Path) -> tuple[float, int]:
+    """Opens a folder in a process of its own: seconds, and bytes by which the peak grew."""
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN, folder],
+        env=dict(os.environ, PYTHONPATH=str(ROOT / "bindings/python/src")),
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    seconds, grown = json.loads(done.stdout)
+    return seconds, grown
