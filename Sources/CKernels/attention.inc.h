@@ -89,6 +89,11 @@ INLINE void score_block(const kernel_attention_shape *shape, size_t i, size_t fi
     for (size_t j = 0; j < count; j++) scores[j] += b[j];
 }
 
+/* What dropout counts: query by query, key by key. */
+INLINE uint64_t pair(const kernel_attention_shape *shape, size_t i, size_t key) {
+    return (uint64_t)(shape->first_query + i) * shape->keys + key;
+}
+
 /* The keys of the block at `first` that a query which sees `visible` keys meets. */
 INLINE size_t block_keys(size_t first, size_t visible) {
     if (first >= visible) return 0;
@@ -120,6 +125,8 @@ static void attention(const kernel_attention_shape *shape, const float *q, const
                     most[n] == highest ? 1 : exponential(splat(most[n] - offset))[0];
                 sums[n] = sums[n] * before + exp_row(scores, offset, keys, scores);
                 most[n] = highest;
+                if (shape->dropout.threshold)
+                    drop(&shape->dropout, pair(shape, i, first), keys, scores);
                 weigh(scores, v + first * shape->v_stride, shape->v_stride, keys,
                     shape->d_kv, before, out + i * shape->out_stride);
             }
@@ -133,15 +140,16 @@ static void attention(const kernel_attention_shape *shape, const float *q, const
     }
 }
 
-/* With p = exp(score - log_sum) and e = sum_j p_j (dout . v_j) = dout . out:
+/* With p = exp(score - log_sum), m_j the factor of dropout (1 without) and
+ * e = sum_j p_j m_j (dout . v_j) = dout . out:
  *
- *   dv_j += p_j dout        dscore_j = p_j (dout . v_j - e)
+ *   dv_j += p_j m_j dout        dscore_j = p_j (m_j dout . v_j - e)
  *   dq += sum_j dscore_j k_j        dk_j += dscore_j q        dbias += dscore_j  */
 static void attention_backward(const kernel_attention_shape *shape, const float *q,
     const float *k, const float *v, const float *bias, const float *out,
     const float *log_sums, const float *dout, float *dq, float *dk, float *dv,
     float *dbias) {
-    float p[KEY_BLOCK], dscores[KEY_BLOCK];
+    float p[KEY_BLOCK], dscores[KEY_BLOCK], kept[KEY_BLOCK];
 
     for (size_t first = 0; first < shape->keys; first += KEY_BLOCK) {
         for (size_t i = 0; i < shape->queries; i++) {
@@ -155,7 +163,13 @@ static void attention_backward(const kernel_attention_shape *shape, const float 
             exp_row(p, log_sums[i], keys, p);
             dots(dy, v + first * shape->v_stride, shape->v_stride, keys, shape->d_kv,
                 dscores);
+            if (shape->dropout.threshold) {
+                dropout_factors(&shape->dropout, pair(shape, i, first), keys, kept);
+                for (size_t j = 0; j < keys; j++) dscores[j] *= kept[j];
+            }
             for (size_t j = 0; j < keys; j++) dscores[j] = p[j] * (dscores[j] - expected);
+            if (shape->dropout.threshold)
+                for (size_t j = 0; j < keys; j++) p[j] *= kept[j];
 
             weigh(dscores, k + first * shape->k_stride, shape->k_stride, keys, shape->d_kv,
                 1, dq + i * shape->q_stride);

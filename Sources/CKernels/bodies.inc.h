@@ -11,6 +11,8 @@
 
 #include "activations.inc.h"
 
+#include "dropout.inc.h"
+
 #include "attention.inc.h"
 
 #include "optimizers.inc.h"
@@ -28,6 +30,10 @@ const kernel_table TABLE = {
     .argmax = argmax,
     .attention = attention,
     .attention_backward = attention_backward,
+    .drop = drop,
     .adamw = adamw,
+    .sgd = sgd,
+    .adafactor_moments = adafactor_moments,
+    .adafactor_update = adafactor_update,
     .square_sum = square_sum,
 };

@@ -120,6 +120,28 @@ void kernel_attention_backward(const kernel_attention_shape *shape, const float 
         shape, q, k, v, bias, out, log_sums, dout, dq, dk, dv, dbias);
 }
 
+void kernel_drop(const kernel_dropout *dropout, uint64_t first, size_t count, float *x) {
+    table()->drop(dropout, first, count, x);
+}
+
+void kernel_sgd(const kernel_sgd_settings *settings, const float *gradient,
+    const float *reference, size_t count, float *weight, float *momentum) {
+    table()->sgd(settings, gradient, reference, count, weight, momentum);
+}
+
+void kernel_adafactor_moments(const kernel_adafactor_settings *settings,
+    const float *gradient, size_t rows, size_t columns, double *row_sums,
+    double *column_sums) {
+    table()->adafactor_moments(settings, gradient, rows, columns, row_sums, column_sums);
+}
+
+double kernel_adafactor_update(const kernel_adafactor_settings *settings,
+    const float *gradient, const float *row_factors, const float *column_factors,
+    const float *reference, size_t rows, size_t columns, float *v, float *weight) {
+    return table()->adafactor_update(settings, gradient, row_factors, column_factors,
+        reference, rows, columns, v, weight);
+}
+
 void kernel_adamw(const kernel_adamw_settings *settings, const float *gradient,
     const float *reference, size_t count, float *weight, float *m, float *v) {
     table()->adamw(settings, gradient, reference, count, weight, m, v);

@@ -33,6 +33,15 @@ typedef struct kernel_table {
         const float *k, const float *v, const float *bias, const float *out,
         const float *log_sums, const float *dout, float *dq, float *dk, float *dv,
         float *dbias);
+    void (*drop)(const kernel_dropout *dropout, uint64_t first, size_t count, float *x);
+    void (*sgd)(const kernel_sgd_settings *settings, const float *gradient,
+        const float *reference, size_t count, float *weight, float *momentum);
+    void (*adafactor_moments)(const kernel_adafactor_settings *settings,
+        const float *gradient, size_t rows, size_t columns, double *row_sums,
+        double *column_sums);
+    double (*adafactor_update)(const kernel_adafactor_settings *settings,
+        const float *gradient, const float *row_factors, const float *column_factors,
+        const float *reference, size_t rows, size_t columns, float *v, float *weight);
     void (*adamw)(const kernel_adamw_settings *settings, const float *gradient,
         const float *reference, size_t count, float *weight, float *m, float *v);
     double (*square_sum)(const float *x, size_t count);

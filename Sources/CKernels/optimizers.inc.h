@@ -1,5 +1,5 @@
 /*
- * optimizers.inc.h - one step of AdamW in one pass over the memory.
+ * optimizers.inc.h - one step of AdamW, of descent with momentum, of Adafactor.
  */
 
 INLINE vec adamw_vector(const kernel_adamw_settings *settings, vec gradient, vec reference,
@@ -35,4 +35,57 @@ static void adamw(const kernel_adamw_settings *settings, const float *gradient,
         store_part(m + i, mean, n);
         store_part(v + i, square, n);
     }
+}
+
+static void sgd(const kernel_sgd_settings *settings, const float *gradient,
+    const float *reference, size_t count, float *weight, float *momentum) {
+    const kernel_sgd_settings s = *settings;
+    for (size_t i = 0; i < count; i++) {
+        float m = s.momentum * momentum[i] + s.scale * gradient[i];
+        float away = weight[i] - (reference ? reference[i] : 0);
+        momentum[i] = m;
+        weight[i] -= s.rate * (m + s.decay * away);
+    }
+}
+
+static void adafactor_moments(const kernel_adafactor_settings *settings,
+    const float *gradient, size_t rows, size_t columns, double *row_sums,
+    double *column_sums) {
+    const float scale = settings->scale, epsilon = settings->epsilon;
+    for (size_t r = 0; r < rows; r++) {
+        const float *g = gradient + r * columns;
+        double total = 0;
+        for (size_t c = 0; c < columns; c++) {
+            float x = scale * g[c];
+            float square = x * x + epsilon;
+            total += square;
+            column_sums[c] += square;
+        }
+        row_sums[r] += total;
+    }
+}
+
+static double adafactor_update(const kernel_adafactor_settings *settings,
+    const float *gradient, const float *row_factors, const float *column_factors,
+    const float *reference, size_t rows, size_t columns, float *v, float *weight) {
+    const kernel_adafactor_settings s = *settings;
+    double squares = 0;
+    for (size_t r = 0; r < rows; r++) {
+        size_t row = r * columns;
+        for (size_t c = 0; c < columns; c++) {
+            float g = s.scale * gradient[row + c], u;
+            if (v) {
+                if (!weight)
+                    v[row + c] = s.beta2 * v[row + c] + (1 - s.beta2) * (g * g + s.epsilon);
+                u = g / sqrtf(v[row + c]);
+            } else {
+                u = g * row_factors[r] * column_factors[c];
+            }
+            squares += (double)u * u;
+            if (!weight) continue;
+            float away = weight[row + c] - (reference ? reference[row + c] : 0);
+            weight[row + c] -= s.rate * u + s.decay * away;
+        }
+    }
+    return squares;
 }

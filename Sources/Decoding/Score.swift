@@ -19,11 +19,11 @@ private func forEachLogits(
     let embedding = snapshot.network.embedding
     let encoded = try runStack(
         inputs.flatMap { $0 }, sources, snapshot.network.encoder, embedding: embedding,
-        encoder: nil, keepsTape: false, pass)
+        encoder: nil, pass)
     let start = snapshot.configuration.decoderStartTokenID
     let decoded = try runStack(
         outputs.flatMap { [start] + $0.dropLast() }, targets, decoder, embedding: embedding,
-        encoder: EncoderOutput(states: encoded.states, sources: sources), keepsTape: false, pass)
+        encoder: EncoderOutput(states: encoded.states, sources: sources), pass)
     try forEachLogits(decoded.states, snapshot.network.head, pass) { range, logits in
         try body(range, logits, targets)
     }
@@ -91,7 +91,7 @@ package func encoderStates(
     let pass = Pass(snapshot.configuration, arena: Arena(), workers: model.workers)
     let encoded = try runStack(
         input, Ragged(lengths: [input.count]), snapshot.network.encoder,
-        embedding: snapshot.network.embedding, encoder: nil, keepsTape: false, pass)
+        embedding: snapshot.network.embedding, encoder: nil, pass)
     Rows(base: values, count: input.count, width: model.configuration.dModel)
         .copy(from: encoded.states)
 }
@@ -113,7 +113,7 @@ package func embed(
         let pass = Pass(snapshot.configuration, arena: Arena(), workers: model.workers)
         let encoded = try runStack(
             inputs[group].flatMap { $0 }, ragged, snapshot.network.encoder,
-            embedding: snapshot.network.embedding, encoder: nil, keepsTape: false, pass)
+            embedding: snapshot.network.embedding, encoder: nil, pass)
         for (slot, input) in group.enumerated() {
             let out = values + input * width
             out.update(repeating: 0, count: width)

@@ -42,7 +42,7 @@ final class Search {
         let pass = Pass(configuration, arena: arena, workers: model.workers)
         let encoded = try runStack(
             sources.flatMap { $0 }, ragged, snapshot.network.encoder,
-            embedding: snapshot.network.embedding, encoder: nil, keepsTape: false, pass)
+            embedding: snapshot.network.embedding, encoder: nil, pass)
         cache = try DecoderCache(
             snapshot, decoder, encoder: EncoderOutput(states: encoded.states, sources: ragged),
             slotsPerSource: rowsPerInput, longest: options.maxNewTokens, workers: model.workers)

@@ -14,13 +14,20 @@ package final class Model: Sendable {
     /// nil where no vocabulary lay beside the weights: ids only.
     package let tokenizer: (any Tokenizer)?
     package let workers: Workers
-    private let current: Mutex<WeightsSnapshot>
+    private let current: Mutex<State>
     /// Once somebody has asked for them.
     private let texts = Mutex<TokenTexts?>(nil)
 
     package var configuration: T5Configuration { checkpoint.configuration }
     package var layout: ParameterLayout { checkpoint.layout }
-    package var snapshot: WeightsSnapshot { current.withLock { $0 } }
+    package var snapshot: WeightsSnapshot { current.withLock { $0.snapshot } }
+    /// What was changed since the model was opened and is not taken back, the first first.
+    package var applied: [AppliedChange] { current.withLock { $0.applied } }
+
+    private struct State {
+        var snapshot: WeightsSnapshot
+        var applied: [AppliedChange] = []
+    }
 
     /// Reads every weight of the checkpoint.
     package init(_ checkpoint: Checkpoint, tokenizer: (any Tokenizer)?, workers: Workers) throws {
@@ -30,30 +37,53 @@ package final class Model: Sendable {
         let snapshot = try WeightsSnapshot(
             checkpoint.layout, checkpoint.configuration, workers: workers,
             source: checkpoint)
-        current = Mutex(snapshot)
+        current = Mutex(State(snapshot: snapshot))
     }
 
-    /// A second model on the same weights.
-    package init(cloning model: Model) {
+    /// A second model of the same checkpoint.
+    ///
+    /// - Parameter weights: nil for the same as the first one's now.
+    package init(cloning model: Model, weights: WeightsSnapshot? = nil) {
         checkpoint = model.checkpoint
         tokenizer = model.tokenizer
         workers = model.workers
-        current = Mutex(model.snapshot)
+        let state = model.current.withLock { $0 }
+        current = Mutex(State(snapshot: weights ?? state.snapshot, applied: state.applied))
     }
 
     /// Makes `next` the weights of every call that begins from now on.
     ///
+    /// - Parameter change: joins the list of what is applied, unless it takes back the last one
+    ///   there.
     /// - Throws: `UNSAY_E_STATE` if the weights are no longer `expected`: somebody else
     ///   changed them since.
-    package func replace(_ expected: WeightsSnapshot, with next: WeightsSnapshot) throws {
-        let replaced = current.withLock { snapshot in
-            guard snapshot === expected else { return false }
-            snapshot = next
+    package func replace(
+        _ expected: WeightsSnapshot, with next: WeightsSnapshot, change: AppliedChange
+    ) throws {
+        let replaced = current.withLock { state in
+            guard state.snapshot === expected else { return false }
+            state.snapshot = next
+            if let top = state.applied.last, top.before == change.after, top.after == change.before
+            {
+                state.applied.removeLast()
+            } else if change.before != change.after {
+                state.applied.append(change)
+            }
             return true
         }
         guard replaced else {
             throw Failure(
                 UNSAY_E_STATE, "the model's weights changed meanwhile: begin again from them")
+        }
+    }
+
+    /// Keeps what takes the last change back, if that is still the last.
+    package func keep(_ delta: any Sendable, from before: [UInt8], to after: [UInt8]) {
+        current.withLock { state in
+            guard let top = state.applied.last, top.before == before, top.after == after else {
+                return
+            }
+            state.applied[state.applied.count - 1].delta = delta
         }
     }
 

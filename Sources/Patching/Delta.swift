@@ -9,7 +9,10 @@ package struct DeltaTensor: Sendable {
     package let shape: [Int]
     /// How many of its values differ.
     package let changedCount: UInt64
-    /// The XOR of the bit patterns before and after, as docs/delta-format.md packs it.
+    /// Of a change by factors: after = before + b a, rounded as `LowRank` does.
+    package let factors: LowRank?
+    /// As docs/delta-format.md packs it: the XOR of the bit patterns before and after; with
+    /// factors, that of before and after - b a, which is nearly nothing.
     let block: Bytes
     let packed: Range<Int>
 
@@ -49,11 +52,13 @@ package final class Delta: Sendable {
     /// Compares two sets of weights of one layout, one weight at a time.
     ///
     /// - Parameters:
+    ///   - factors: those that lead from a weight before to that after, where factors do.
     ///   - beforeFingerprint: of the weights that `before` reads; `after` likewise.
     /// - Throws: `UNSAY_E_ARGUMENT` if a fingerprint has not 32 bytes; `UNSAY_E_MEMORY`;
     ///   whatever the readers throw.
     package static func make(
         layout: ParameterLayout, before: WeightReader, after: WeightReader,
+        factors: (_ index: Int) -> LowRank? = { _ in nil },
         beforeFingerprint: [UInt8], afterFingerprint: [UInt8], metadata: JSON
     ) throws -> Delta {
         guard beforeFingerprint.count == 32, afterFingerprint.count == 32 else {
@@ -64,29 +69,33 @@ package final class Delta: Sendable {
         for (index, parameter) in layout.parameters.enumerated() {
             let old = try weight(index, layout, before)
             let new = try weight(index, layout, after)
-            let (changed, sum) = compare(old, new)
-            guard changed > 0 else { continue }
+            let (changedCount, sum) = compare(old, new)
+            guard changedCount > 0 else { continue }
             squares += sum
-            let packed = try BitPlanes.pack(old, new, purpose: parameter.name)
+            let factors = try factors(index).flatMap { factors in
+                try leads(factors, from: old, to: new) ? factors : nil
+            }
+            let from = try factors.map { try changed(new, back: true, by: $0) } ?? new
+            let packed = try BitPlanes.pack(old, from, purpose: parameter.name)
             tensors.append(
                 DeltaTensor(
-                    name: parameter.name, shape: parameter.shape, changedCount: changed,
-                    block: packed, packed: 0..<packed.count))
+                    name: parameter.name, shape: parameter.shape, changedCount: changedCount,
+                    factors: factors, block: packed, packed: 0..<packed.count))
         }
         return Delta(
             before: beforeFingerprint, after: afterFingerprint, tensors: tensors,
             changeNorm: squares.squareRoot(), metadata: metadata)
     }
 
-    /// A reader of the changed weights: those that `read` gives, with this delta put on them
-    /// or taken back, which is the same. Whether they are the right ones, their fingerprint
-    /// says; see `before` and `after`.
+    /// A reader of the changed weights: those that `read` gives, with this delta put on them or
+    /// taken back. Whether they are the right ones, their fingerprint says; see `before` and
+    /// `after`.
     ///
     /// - Throws: `UNSAY_E_MISMATCH` if a weight of the delta is not in `layout` or has another
     ///   shape there. The reader throws what `read` throws, `UNSAY_E_FORMAT` if the delta's
     ///   file was damaged with care, and `UNSAY_E_MEMORY`.
     package func applied(
-        to read: @escaping WeightReader, layout: ParameterLayout
+        to read: @escaping WeightReader, layout: ParameterLayout, reverting: Bool
     ) throws -> WeightReader {
         var changes: [Int: DeltaTensor] = [:]
         for tensor in tensors {
@@ -104,11 +113,31 @@ package final class Delta: Sendable {
         return { [changes] index, values in
             try read(index, values)
             guard let tensor = changes[index] else { return }
+            if let factors = tensor.factors {
+                guard reverting else { return factors.add(to: values) }
+                factors.subtract(from: values)
+            }
             try tensor.withPacked {
                 try BitPlanes.unpack(
                     $0, onto: UnsafeMutableRawBufferPointer(values), named: tensor.name)
             }
         }
+    }
+
+    /// Weights with a change by factors put on them, or taken back as well as floats allow.
+    private static func changed(_ weights: Bytes, back: Bool, by factors: LowRank) throws -> Bytes {
+        try Bytes(capacity: weights.count, purpose: "a changed weight") { out in
+            weights.withBytes { out.copyMemory(from: $0) }
+            let values = out.bindMemory(to: Float.self)
+            if back { factors.subtract(from: values) } else { factors.add(to: values) }
+            return out.count
+        }
+    }
+
+    private static func leads(
+        _ factors: LowRank, from old: Bytes, to new: Bytes
+    ) throws -> Bool {
+        compare(try changed(old, back: false, by: factors), new).0 == 0
     }
 
     /// How many values differ in their bits, and the sum of the squares of the differences.

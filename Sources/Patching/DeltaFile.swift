@@ -1,11 +1,13 @@
 import CUnsay
 import Models
 import Support
+import T5
 
 /// Deltas as files; docs/delta-format.md describes them byte by byte.
 extension Delta {
     private static let magic = Array("UNSAYDLT".utf8)
-    private static let version: UInt32 = 1
+    /// 2 where a weight is changed by factors: readers of 1 alone know nothing of those.
+    private static let versions: ClosedRange<UInt32> = 1...2
     private static let digestSize = 32
     /// Everything before the metadata.
     private static let headerSize = 8 + 4 + 4 + 32 + 32 + 8 + 8 + 8
@@ -16,7 +18,8 @@ extension Delta {
     package func save(_ path: String) throws {
         let text = Array(metadata.text().utf8)
         var head = Self.magic
-        head += littleEndian(Self.version)
+        let version = tensors.contains { $0.factors != nil } ? 2 : 1
+        head += littleEndian(UInt32(version))
         head += littleEndian(UInt32(truncatingIfNeeded: tensors.count))
         head += before
         head += after
@@ -28,7 +31,7 @@ extension Delta {
         var heads = [try block(head)]
         var parts = [heads[0].buffer]
         for tensor in tensors {
-            heads.append(try block(Self.header(of: tensor)))
+            heads.append(try block(Self.header(of: tensor, version: version)))
             parts.append(heads[heads.count - 1].buffer)
             parts.append(UnsafeRawBufferPointer(rebasing: tensor.block.buffer[tensor.packed]))
         }
@@ -47,7 +50,7 @@ extension Delta {
         }
     }
 
-    private static func header(of tensor: DeltaTensor) -> [UInt8] {
+    private static func header(of tensor: DeltaTensor, version: Int) -> [UInt8] {
         let name = Array(tensor.name.utf8)
         var bytes = littleEndian(UInt16(truncatingIfNeeded: name.count))
         bytes += littleEndian(UInt16(truncatingIfNeeded: tensor.shape.count))
@@ -55,6 +58,11 @@ extension Delta {
         for dimension in tensor.shape { bytes += littleEndian(UInt64(dimension)) }
         bytes += littleEndian(tensor.changedCount)
         bytes += littleEndian(UInt64(tensor.packed.count))
+        guard version > 1 else { return bytes }
+        bytes += littleEndian(UInt32(tensor.factors?.rank ?? 0))
+        for value in (tensor.factors?.a ?? []) + (tensor.factors?.b ?? []) {
+            bytes += littleEndian(value.bitPattern)
+        }
         return bytes
     }
 
@@ -76,11 +84,10 @@ extension Delta {
         }
         var reader = DeltaReader(file, from: magic.count, to: content, named: name)
         let version = try reader.number(UInt32.self)
-        guard version == Self.version else {
+        guard versions.contains(version) else {
             throw Failure(
                 UNSAY_E_UNSUPPORTED,
-                "\(name): a delta of version \(version); this library reads version \(Self.version)"
-            )
+                "\(name): a delta of version \(version); this library reads versions 1 and 2")
         }
         var digest = SHA256()
         file.withBytes { digest.update(UnsafeRawBufferPointer(rebasing: $0[..<content])) }
@@ -99,7 +106,7 @@ extension Delta {
                 parsing: UnsafeRawBufferPointer(rebasing: $0[metadata]), named: "\(name): metadata")
         }
         var tensors: [DeltaTensor] = []
-        for _ in 0..<count { tensors.append(try reader.tensor()) }
+        for _ in 0..<count { tensors.append(try reader.tensor(version: version)) }
         let delta = Delta(
             before: before, after: after, tensors: tensors, changeNorm: changeNorm, metadata: json)
         guard reader.isAtEnd, delta.changedCount == changedCount else {
@@ -148,7 +155,7 @@ private struct DeltaReader {
         return file.withBytes { Array($0[range]) }
     }
 
-    mutating func tensor() throws -> DeltaTensor {
+    mutating func tensor(version: UInt32) throws -> DeltaTensor {
         let nameSize = try number(UInt16.self), rank = try number(UInt16.self)
         let name = String(decoding: try bytes(UInt64(nameSize)), as: UTF8.self)
         var shape: [Int] = []
@@ -169,9 +176,33 @@ private struct DeltaReader {
         guard changed > 0, changed <= UInt64(count) else {
             throw impossible(name, "\(changed) changed values of \(count)")
         }
-        let packed = try range(size: try number(UInt64.self))
+        let size = try number(UInt64.self)
+        let factors = version > 1 ? try self.factors(shape, of: name) : nil
         return DeltaTensor(
-            name: name, shape: shape, changedCount: changed, block: file, packed: packed)
+            name: name, shape: shape, changedCount: changed, factors: factors, block: file,
+            packed: try range(size: size))
+    }
+
+    /// The factors of a weight of that shape; nil where the rank is 0.
+    private mutating func factors(_ shape: [Int], of name: String) throws -> LowRank? {
+        let rank = Int(try number(UInt32.self))
+        guard rank > 0 else { return nil }
+        guard shape.count == 2, rank <= 1 << 16 else {
+            throw impossible(name, "factors of rank \(rank) for a weight \(shape)")
+        }
+        return LowRank(
+            a: try floats(rank * shape[1]), b: try floats(shape[0] * rank), rank: rank)
+    }
+
+    private mutating func floats(_ count: Int) throws -> [Float] {
+        let range = try range(size: UInt64(count) * 4)
+        return file.withBytes { bytes in
+            stride(from: range.lowerBound, to: range.upperBound, by: 4).map {
+                Float(
+                    bitPattern: UInt32(
+                        littleEndian: bytes.loadUnaligned(fromByteOffset: $0, as: UInt32.self)))
+            }
+        }
     }
 
     private func impossible(_ tensor: String, _ found: String) -> Failure {

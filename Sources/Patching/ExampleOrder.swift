@@ -1,3 +1,5 @@
+import Support
+
 /// Which examples each step takes: all of them once, shuffled, then again in another order.
 struct ExampleOrder {
     private let seed: UInt64
@@ -16,9 +18,31 @@ struct ExampleOrder {
                 pending = Array(0..<count).shuffled(using: &generator)
                 epoch += 1
             }
-            batch.append(pending.removeFirst())
+            let taken = min(size - batch.count, pending.count)
+            batch += pending.prefix(taken)
+            pending.removeFirst(taken)
         }
         return batch
+    }
+
+    var json: JSON {
+        .object([
+            "epoch": .string(String(epoch)),
+            "pending": .array(pending.map { .number(Double($0)) }),
+        ])
+    }
+
+    /// nil unless it is an order of `count` examples.
+    init?(_ json: JSON, seed: UInt64, count: Int) {
+        guard let epoch = json["epoch"]?.string.flatMap(UInt64.init),
+            let pending = json["pending"]?.array?.map(\.int)
+        else { return nil }
+        self.seed = seed
+        self.epoch = epoch
+        self.pending = pending.compactMap { $0 }
+        guard self.pending.count == pending.count,
+            self.pending.allSatisfy({ (0..<count).contains($0) })
+        else { return nil }
     }
 }
 

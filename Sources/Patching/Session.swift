@@ -12,51 +12,91 @@ import Training
 /// excepted. The model stays as it is until `commit`.
 package final class Session: @unchecked Sendable {
     package let model: Model
-    package let options: SessionOptions
+    /// A sweep alone changes them, and only `learningRate` and `alpha`.
+    package var options: SessionOptions
     /// The model's weights when the session began: what rolling back returns to.
     package let original: WeightsSnapshot
-    private let reference: WeightsSnapshot
+    let reference: WeightsSnapshot
+    /// What drift is counted from over many patches; nil for nothing.
+    let root: WeightsSnapshot?
     /// What `commit` expects the model to hold: the original, then what was committed last.
     private var expected: WeightsSnapshot
-    let trainer: Trainer
-    private let optimizer: AdamW
-    /// The reference's weights, kept only while `weight_decay` pulls towards them.
-    private let decayTarget: FlatWeights?
-    private var examples: [Example] = []
-    private var guards: [Example] = []
-    private var order: ExampleOrder
-    package private(set) var steps = 0
-    package private(set) var lastEvaluation: Evaluation?
+    private var training: Training?
+    package private(set) var examples: [Example] = []
+    package private(set) var heldOut: [Example] = []
+    package private(set) var guards: [Example] = []
+    var order: ExampleOrder
+    package internal(set) var steps = 0
+    package internal(set) var lastEvaluation: Evaluation?
+    /// Every evaluation of every run since the session began or was rolled back.
+    var history: [(step: Int, evaluation: Evaluation)] = []
+    /// What a saved session brought along for the run to go on with.
+    var resumedBest: BestWeights?
     private let isInUse = Atomic<Bool>(false)
     private let isCancelled = Atomic<Bool>(false)
 
-    /// - Parameter reference: q; nil: the model as it is now.
-    package init(_ model: Model, reference: Model?, options: SessionOptions) throws {
+    /// What is trained, and with what.
+    struct Training {
+        let trainer: Trainer
+        let optimizer: any Optimizer
+        /// The reference's weights, kept only while `weight_decay` pulls towards them.
+        let decayTarget: FloatBuffer?
+
+        var values: FloatBuffer { trainer.weights.values }
+    }
+
+    /// - Parameters:
+    ///   - reference: q; nil: the model as it is now.
+    ///   - root: what drift is counted from; nil for nothing.
+    package init(
+        _ model: Model, reference: Model?, root: Model? = nil, options: SessionOptions
+    ) throws {
         try options.validate()
         guard model.configuration.numDecoderLayers > 0 else {
             throw Failure(UNSAY_E_UNSUPPORTED, "this model has an encoder only: it writes nothing")
         }
-        if let reference, reference.configuration != model.configuration {
-            throw Failure(
-                UNSAY_E_MISMATCH, "the reference's sizes differ from those of the model")
+        for (name, other) in [("reference", reference), ("root", root)] {
+            guard other == nil || other?.configuration == model.configuration else {
+                throw Failure(UNSAY_E_MISMATCH, "the \(name)'s sizes differ from the model's")
+            }
         }
         self.model = model
         self.options = options
         original = model.snapshot
         self.reference = reference?.snapshot ?? original
+        self.root = root?.snapshot
         expected = original
-        trainer = try Trainer(
-            original, reference: self.reference, settings: try options.lossSettings,
-            workers: model.workers)
-        optimizer = try AdamW(count: model.layout.flatCount)
-        if options.weightDecay > 0 {
-            let target = try FlatWeights(model.layout, model.configuration)
-            target.copy(from: self.reference)
-            decayTarget = target
-        } else {
-            decayTarget = nil
-        }
         order = ExampleOrder(seed: options.seed)
+        // Which tokens are avoided, only examples say.
+        if options.scope != UNSAY_SCOPE_TOKENS { _ = try ready() }
+    }
+
+    /// The trained copy; made, or made larger, where new examples ask for that.
+    func ready() throws -> Training {
+        let avoided = options.scope == UNSAY_SCOPE_TOKENS ? avoidedIDs : []
+        if let training, options.scope != UNSAY_SCOPE_TOKENS { return training }
+        if options.scope == UNSAY_SCOPE_TOKENS, avoided.isEmpty {
+            throw Failure(
+                UNSAY_E_STATE, "no example avoids anything yet: UNSAY_SCOPE_TOKENS has no tokens")
+        }
+        let layout = try options.layout(model.layout, avoided: avoided)
+        if let training, training.trainer.weights.layout == layout { return training }
+        let trainer = try Trainer(
+            original, layout: layout, reference: reference, settings: options.lossSettings,
+            options: options.trainerOptions, workers: model.workers)
+        if let before = training?.trainer.weights { trainer.weights.takeRows(from: before) }
+        let made = Training(
+            trainer: trainer,
+            optimizer: try makeOptimizer(options.optimizer, layout, momentum: options.momentum),
+            decayTarget: options.weightDecay > 0 && layout.rank == 0
+                ? try TrainedWeights(layout, reference).values : nil)
+        training = made
+        return made
+    }
+
+    /// Every id that is avoided somewhere, ascending.
+    private var avoidedIDs: [Int32] {
+        Set(examples.flatMap { $0.targets.flatMap(\.avoided) }).sorted()
     }
 
     // MARK: Examples
@@ -66,181 +106,39 @@ package final class Session: @unchecked Sendable {
         try exclusively { examples += more }
     }
 
+    /// Adds checked examples to measure, and never to train on.
+    package func addHeldOut(_ more: [Example]) throws {
+        try exclusively { heldOut += more }
+    }
+
     /// Adds checked pairs whose behaviour must not drift: every target is marked to keep.
     package func addGuard(_ more: [Example]) throws {
         try exclusively { guards += more }
     }
 
-    // MARK: Steps
-
-    /// One forward and backward pass over a batch, and one update.
-    ///
-    /// - Parameter onGradients: may replace the gradients before they are clipped; may throw.
-    package func step(
-        onGradients: ((UnsafeMutableBufferPointer<Float>) throws -> Void)? = nil
-    ) throws -> StepReport {
-        try exclusively {
-            try prepare()
-            return try takeStep(onGradients)
-        }
-    }
-
-    private func takeStep(
-        _ onGradients: ((UnsafeMutableBufferPointer<Float>) throws -> Void)?
-    ) throws -> StepReport {
-        let clock = ContinuousClock()
-        let start = clock.now
-        let batch = order.next(options.batchSize, of: examples.count).map { examples[$0] }
-        let normaliser = trainer.normaliser(of: batch)
-        trainer.gradients.zero()
-        trainer.packHead()
-        var sums = Trainer.Sums()
-        let size = options.microBatchSize == 0 ? batch.count : options.microBatchSize
-        for first in stride(from: 0, to: batch.count, by: size) where normaliser > 0 {
-            let part = Batch(
-                Array(batch[first..<min(first + size, batch.count)]),
-                decoderStart: model.configuration.decoderStartTokenID)
-            sums += try trainer.accumulate(
-                part, normaliser: normaliser, between: stopIfCancelled)
-        }
-        let gradients = trainer.gradients.values
-        try onGradients?(UnsafeMutableBufferPointer(start: gradients.base, count: gradients.count))
-        let gradientNorm = norm(gradients, workers: model.workers)
-        guard gradientNorm.isFinite, sums.loss.isFinite else {
-            throw Failure(
-                UNSAY_E_DIVERGED,
-                "step \(steps + 1): the loss is \(sums.loss), the norm of its gradient "
-                    + "\(gradientNorm): lower the learning rate")
-        }
-        try stopIfCancelled()
-        steps += 1
-        let clip = Double(options.gradientClip)
-        optimizer.update(
-            trainer.weights.values, gradients: gradients,
-            // 1e-6: as in torch.nn.utils.clip_grad_norm_.
-            scale: clip > 0 ? Float(min(1, clip / (gradientNorm + 1e-6))) : 1,
-            rate: learningRate(
-                step: steps, peak: options.learningRate, warmupSteps: options.warmupSteps,
-                decaySteps: options.decaySteps),
-            decay: options.weightDecay, reference: decayTarget?.values, workers: model.workers)
-        return StepReport(
-            step: steps, loss: normaliser > 0 ? sums.loss / normaliser : 0,
-            avoidLoss: sums.avoidedWeight > 0 ? sums.avoidedTerm / sums.avoidedWeight : 0,
-            keepLoss: sums.keptWeight > 0 ? sums.keptTerm / sums.keptWeight : 0,
-            avoidP: sums.avoidedCount > 0 ? sums.avoidedProbability / Double(sums.avoidedCount) : 0,
-            gradientNorm: gradientNorm, seconds: (clock.now - start) / .seconds(1))
-    }
-
-    /// Steps until the goal is met, the guard breaks, `maxSteps` are done or `onStep` says stop.
-    ///
-    /// Where the guard breaks, or the loss is no longer finite, the weights return to the last
-    /// evaluation at which it held.
-    ///
-    /// - Parameter onStep: returns false to stop.
-    package func run(
-        maxSteps: Int, evaluateEvery: Int,
-        onGradients: ((UnsafeMutableBufferPointer<Float>) throws -> Void)? = nil,
-        onStep: (StepReport) throws -> Bool
-    ) throws -> Ending {
-        try exclusively {
-            try prepare()
-            let good = try FlatWeights(model.layout, model.configuration)
-            good.copy(from: trainer.weights)
-            for count in stride(from: 1, through: maxSteps, by: 1) {
-                do {
-                    let report = try takeStep(onGradients)
-                    guard try onStep(report) else { return .caller }
-                } catch let failure as Failure where failure.status == UNSAY_E_DIVERGED {
-                    restore(good)
-                    throw failure
-                }
-                guard count % evaluateEvery == 0 || count == maxSteps else { continue }
-                let evaluation = try measure()
-                guard evaluation.guardHeld else {
-                    restore(good)
-                    return .guardrail
-                }
-                if evaluation.goalMet { return .goal }
-                good.copy(from: trainer.weights)
-            }
-            return .steps
-        }
-    }
-
-    private func restore(_ good: FlatWeights) {
-        trainer.weights.copy(from: good)
-        optimizer.reset()
-        lastEvaluation = nil
-    }
-
-    // MARK: Measuring
-
-    /// Compares the trained copy with the original on the examples and the guard.
-    package func evaluate() throws -> Evaluation {
-        try exclusively {
-            try prepare(needsExamples: false)
-            return try measure()
-        }
-    }
-
-    private func measure() throws -> Evaluation {
-        var result = Evaluation()
-        var avoided = 0
-        var kept = 0
-        trainer.packHead()
-        let head = original.network.head
-        try trainer.compareMarked(
-            examples, \.original, head: head, between: stopIfCancelled
-        ) { target, comparison in
-            for probability in comparison.probabilities {
-                result.avoidPBefore += probability.before
-                result.avoidPAfter += probability.after
-                result.avoidPWorst = max(result.avoidPWorst, probability.after)
-                avoided += 1
-            }
-            if target.mark > 0 {
-                result.keepKL += comparison.kl
-                kept += 1
-            }
-        }
-        var guarded = 0
-        try trainer.compareMarked(
-            guards, \.original, head: head, between: stopIfCancelled
-        ) { _, comparison in
-            result.guardKL += comparison.kl
-            result.guardFlips += comparison.isFlipped ? 1 : 0
-            guarded += 1
-        }
-        result.avoidPBefore /= Double(max(avoided, 1))
-        result.avoidPAfter /= Double(max(avoided, 1))
-        result.keepKL /= Double(max(kept, 1))
-        result.guardKL /= Double(max(guarded, 1))
-        result.guardFlips /= Double(max(guarded, 1))
-        result.goalMet = avoided > 0 && result.avoidPWorst <= Double(options.maxAvoidP)
-        result.guardHeld =
-            result.guardKL <= Double(options.maxGuardKL)
-            && result.guardFlips <= Double(options.maxGuardFlips)
-        lastEvaluation = result
-        return result
-    }
-
-    /// Runs the original and the reference over what was added since the last call.
-    private func prepare(needsExamples: Bool = true) throws {
+    /// Runs the original, the reference and the root over what was added since the last call.
+    func prepare(needsExamples: Bool = true) throws -> Training {
         if needsExamples, examples.isEmpty {
             throw Failure(UNSAY_E_STATE, "the session has no examples yet: add some first")
         }
-        let pass = trainer.pass
-        let pending = (examples + guards).filter { $0.original == nil }
-        try keepStates(
-            of: pending, original.network, in: \.original, pass, between: stopIfCancelled)
-        let unreferenced = examples.filter { $0.reference == nil }
-        if reference === original {
-            for example in unreferenced { example.reference = example.original }
-        } else {
+        let training = try ready()
+        let pass = training.trainer.pass
+        func keep(
+            _ examples: [Example], _ weights: WeightsSnapshot,
+            _ key: ReferenceWritableKeyPath<Example, FloatBuffer?>
+        ) throws {
             try keepStates(
-                of: unreferenced, reference.network, in: \.reference, pass,
+                of: examples.filter { $0[keyPath: key] == nil }, weights.network, in: key, pass,
                 between: stopIfCancelled)
         }
+        try keep(examples + heldOut + guards, original, \.original)
+        if reference === original {
+            for example in examples + heldOut { example.reference = example.original }
+        } else {
+            try keep(examples + heldOut, reference, \.reference)
+        }
+        if let root { try keep(guards, root, \.root) }
+        return training
     }
 
     // MARK: Ending
@@ -249,48 +147,75 @@ package final class Session: @unchecked Sendable {
     package func commit() throws {
         try exclusively {
             if !guards.isEmpty {
-                try prepare(needsExamples: false)
+                _ = try prepare(needsExamples: false)
                 let evaluation = try measure()
                 guard evaluation.guardHeld else {
                     throw Failure(
                         UNSAY_E_GUARD,
                         "the guard refuses: KL \(evaluation.guardKL) of at most "
                             + "\(options.maxGuardKL), flips \(evaluation.guardFlips) of at most "
-                            + "\(options.maxGuardFlips)")
+                            + "\(options.maxGuardFlips)"
+                            + (root == nil || options.maxRootKL == 0
+                                ? ""
+                                : ", root KL \(evaluation.rootKL) of at most \(options.maxRootKL)"))
                 }
             }
             let next = try trainedSnapshot()
-            try model.replace(expected, with: next)
+            try model.replace(
+                expected, with: next,
+                change: AppliedChange(
+                    before: model.fingerprint(of: expected), after: model.fingerprint(of: next),
+                    metadata: metadata))
             expected = next
         }
     }
 
+    /// A model of its own on the trained weights as they are now.
+    package func trainedModel() throws -> Model {
+        try exclusively { Model(cloning: model, weights: try trainedSnapshot()) }
+    }
+
     private func trainedSnapshot() throws -> WeightsSnapshot {
-        let weights = trainer.weights
-        return try WeightsSnapshot(
-            model.layout, model.configuration, workers: model.workers
-        ) { index, values in
-            _ = values.update(from: weights.parameter(index))
+        try WeightsSnapshot(model.layout, model.configuration, workers: model.workers) {
+            readTrained($0, into: $1)
         }
     }
 
-    /// Returns the trained copy to the original; examples and guard stay.
-    package func rollback() throws {
-        try exclusively {
-            trainer.weights.copy(from: original)
-            optimizer.reset()
-            steps = 0
-            order = ExampleOrder(seed: options.seed)
-            lastEvaluation = nil
+    /// Weight `index` as it is now, factors merged.
+    func readTrained(_ index: Int, into values: UnsafeMutableBufferPointer<Float>) {
+        if let training {
+            training.trainer.weights.read(index, into: values)
+        } else {
+            original.read(index, into: values)
         }
     }
+
+    /// The factors that have changed weight `index`, if factors do.
+    func factors(_ index: Int) -> LowRank? { training?.trainer.weights.factors(index) }
+
+    /// Returns the trained copy to the original; examples and guard stay.
+    package func rollback() throws {
+        try exclusively { restart() }
+    }
+
+    func restart() {
+        training?.trainer.weights.reset(seed: options.seed)
+        training?.optimizer.reset()
+        steps = 0
+        order = ExampleOrder(seed: options.seed)
+        lastEvaluation = nil
+        history = []
+        resumedBest = nil
+    }
+
+    // MARK: One call at a time
 
     /// Stops the running call soon, from any thread.
     package func cancel() {
         isCancelled.store(true, ordering: .releasing)
     }
 
-    private func stopIfCancelled() throws {
+    func stopIfCancelled() throws {
         if isCancelled.load(ordering: .acquiring) {
             throw Failure(UNSAY_E_CANCELLED, "unsay_session_cancel stopped the session")
         }

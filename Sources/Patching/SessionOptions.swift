@@ -7,35 +7,96 @@ import Training
 package struct SessionOptions: Sendable {
     package var loss = UNSAY_LOSS_FF
     package var form = UNSAY_LOSS_EXACT
+    package var optimizer = UNSAY_OPTIMIZER_ADAMW
+    package var schedule = UNSAY_SCHEDULE_LINEAR
+    package var scope = UNSAY_SCOPE_ALL
+    /// The weights of `UNSAY_SCOPE_TENSORS`.
+    package var tensors: [String] = []
+    /// 0: weights are trained themselves.
+    package var loraRank = 0
+    package var loraAlpha: Float = 16
     package var batchSize = 8
     /// Examples in memory at once; 0: the whole batch.
     package var microBatchSize = 0
+    package var recompute = false
     package var warmupSteps = 0
     package var decaySteps = 0
     package var alpha: Float = 1
     package var retain: Float = 0
     package var learningRate: Float = 1e-4
+    /// Of SGD.
+    package var momentum: Float = 0.9
     package var weightDecay: Float = 0
     package var zLoss: Float = 0
+    package var dropout: Float = 0
     /// Of the global norm of all gradients; 0: no clipping.
     package var gradientClip: Float = 1
     package var maxAvoidP: Float = 0.01
     package var maxGuardKL: Float = 0.05
     package var maxGuardFlips: Float = 0.02
+    /// Against the root model; 0: no limit.
+    package var maxRootKL: Float = 0
     package var seed: UInt64 = 0
+    /// Whether deltas carry the examples.
+    package var keepsExamples = false
 
     package init() {}
 
-    package var lossSettings: LossSettings {
+    var lossSettings: LossSettings {
         get throws {
             LossSettings(
                 columns: try LossColumns(loss, form), alpha: alpha, retain: retain, zLoss: zLoss)
         }
     }
 
+    var rates: Schedule {
+        let kind: Schedule.Kind =
+            schedule == UNSAY_SCHEDULE_INVERSE_SQRT
+            ? .inverseSquareRoot : decaySteps > 0 ? .linear(decaySteps: decaySteps) : .constant
+        return Schedule(peak: learningRate, warmupSteps: warmupSteps, kind: kind)
+    }
+
+    var trainerOptions: TrainerOptions {
+        TrainerOptions(dropout: dropout, recomputes: recompute, seed: seed)
+    }
+
+    /// - Parameter avoided: the ids that are avoided somewhere, for `UNSAY_SCOPE_TOKENS`.
+    func layout(_ base: ParameterLayout, avoided: [Int32]) throws -> TrainedLayout {
+        let scope: Scope =
+            switch self.scope {
+            case UNSAY_SCOPE_DECODER: .decoder
+            case UNSAY_SCOPE_CROSS_ATTENTION: .crossAttention
+            case UNSAY_SCOPE_FEED_FORWARD: .feedForward
+            case UNSAY_SCOPE_HEAD: .head
+            case UNSAY_SCOPE_TOKENS: .tokens(avoided)
+            case UNSAY_SCOPE_TENSORS: .tensors(tensors)
+            default: .all
+            }
+        return try TrainedLayout(base, scope: scope, rank: loraRank, alpha: loraAlpha)
+    }
+
     /// - Throws: `UNSAY_E_ARGUMENT` naming the option, its value and its range.
     package func validate() throws {
         _ = try LossColumns(loss, form)
+        try require(
+            optimizer.rawValue <= UNSAY_OPTIMIZER_SGD.rawValue, "optimizer", optimizer.rawValue,
+            "one of unsay_optimizer")
+        try require(
+            schedule.rawValue <= UNSAY_SCHEDULE_INVERSE_SQRT.rawValue, "schedule",
+            schedule.rawValue, "one of unsay_schedule")
+        try require(
+            scope.rawValue <= UNSAY_SCOPE_TENSORS.rawValue, "scope", scope.rawValue,
+            "one of unsay_scope")
+        try require(
+            (scope == UNSAY_SCOPE_TENSORS) == !tensors.isEmpty, "tensor_count", tensors.count,
+            "above 0 with UNSAY_SCOPE_TENSORS, 0 without")
+        try require(
+            loraRank >= 0 && loraRank <= 4096, "lora_rank", loraRank, "0 (off) to 4096")
+        try require(
+            loraRank == 0 || scope != UNSAY_SCOPE_TOKENS && scope != UNSAY_SCOPE_HEAD, "lora_rank",
+            loraRank, "0 with a scope that holds no projection of a block")
+        try require(
+            loraAlpha > 0 && loraAlpha.isFinite, "lora_alpha", loraAlpha, "above 0")
         try require(batchSize >= 1, "batch_size", batchSize, "at least 1")
         try require(microBatchSize >= 0, "micro_batch_size", microBatchSize, "0 (all) or more")
         try require(warmupSteps >= 0, "warmup_steps", warmupSteps, "0 or more")
@@ -44,9 +105,11 @@ package struct SessionOptions: Sendable {
         try require(retain >= 0 && retain <= 1, "retain", retain, "in 0...1")
         try require(
             learningRate >= 0 && learningRate.isFinite, "learning_rate", learningRate, "0 or more")
+        try require(momentum >= 0 && momentum < 1, "momentum", momentum, "in 0..<1")
         try require(
             weightDecay >= 0 && weightDecay.isFinite, "weight_decay", weightDecay, "0 or more")
         try require(zLoss >= 0 && zLoss.isFinite, "z_loss", zLoss, "0 or more")
+        try require(dropout >= 0 && dropout < 1, "dropout", dropout, "in 0..<1")
         try require(
             gradientClip >= 0 && gradientClip.isFinite, "gradient_clip", gradientClip,
             "0 (off) or more")
@@ -54,6 +117,7 @@ package struct SessionOptions: Sendable {
         try require(maxGuardKL >= 0, "max_guard_kl", maxGuardKL, "0 or more")
         try require(
             maxGuardFlips >= 0 && maxGuardFlips <= 1, "max_guard_flips", maxGuardFlips, "in 0...1")
+        try require(maxRootKL >= 0, "max_root_kl", maxRootKL, "0 (no limit) or more")
     }
 
     private func require(
@@ -63,29 +127,41 @@ package struct SessionOptions: Sendable {
             throw Failure(UNSAY_E_ARGUMENT, "\(name) is \(value); it must be \(range)")
         }
     }
-}
 
-/// One step's figures. Names as in `unsay_step`.
-package struct StepReport: Sendable {
-    package var step = 0
-    package var loss = 0.0
-    package var avoidLoss = 0.0
-    package var keepLoss = 0.0
-    package var avoidP = 0.0
-    package var gradientNorm = 0.0
-    package var seconds = 0.0
-}
+    /// As one JSON object: what a delta and a saved session say about how they came to be.
+    var json: [String: JSON] {
+        var fields: [String: JSON] = [
+            "loss": .string(Self.losses[Int(loss.rawValue)]),
+            "form": .string(form == UNSAY_LOSS_PUBLISHED ? "published" : "exact"),
+            "optimizer": .string(Self.optimizers[Int(optimizer.rawValue)]),
+            "schedule": .string(schedule == UNSAY_SCHEDULE_LINEAR ? "linear" : "inverse_sqrt"),
+            "scope": .string(Self.scopes[Int(scope.rawValue)]),
+            "lora_rank": .number(Double(loraRank)),
+            "batch_size": .number(Double(batchSize)),
+            "warmup_steps": .number(Double(warmupSteps)),
+            "decay_steps": .number(Double(decaySteps)),
+            "alpha": .number(Double(alpha)),
+            "retain": .number(Double(retain)),
+            "learning_rate": .number(Double(learningRate)),
+            "weight_decay": .number(Double(weightDecay)),
+            "z_loss": .number(Double(zLoss)),
+            "dropout": .number(Double(dropout)),
+            "gradient_clip": .number(Double(gradientClip)),
+            "max_avoid_p": .number(Double(maxAvoidP)),
+            "max_guard_kl": .number(Double(maxGuardKL)),
+            "max_guard_flips": .number(Double(maxGuardFlips)),
+            // A string: JSON's numbers do not hold every 64-bit integer.
+            "seed": .string(String(seed)),
+        ]
+        if loraRank > 0 { fields["lora_alpha"] = .number(Double(loraAlpha)) }
+        if optimizer == UNSAY_OPTIMIZER_SGD { fields["momentum"] = .number(Double(momentum)) }
+        if !tensors.isEmpty { fields["tensors"] = .array(tensors.map { .string($0) }) }
+        return fields
+    }
 
-package enum Ending: Sendable { case steps, goal, guardrail, caller }
-
-/// How far the trained weights have come. Names as in `unsay_evaluation`.
-package struct Evaluation: Sendable {
-    package var goalMet = false
-    package var guardHeld = true
-    package var avoidPBefore = 0.0
-    package var avoidPAfter = 0.0
-    package var avoidPWorst = 0.0
-    package var keepKL = 0.0
-    package var guardKL = 0.0
-    package var guardFlips = 0.0
+    static let losses = ["likelihood", "ff", "rr", "rf", "fll", "rll", "ul", "nl"]
+    static let optimizers = ["adamw", "adafactor", "sgd"]
+    static let scopes = [
+        "all", "decoder", "cross_attention", "head", "feed_forward", "tokens", "tensors",
+    ]
 }

@@ -36,18 +36,20 @@ package func crossAttention(
     attention(
         q: query, k: keyValue.columns(0..<inner), v: keyValue.columns(inner..<2 * inner),
         heads: pass.configuration.numHeads, queries: targets, keys: sources, bias: nil,
-        causal: false, into: attended, logSums: logSums, workers: pass.workers)
+        causal: false, dropout: pass.dropout(.crossAttention), into: attended, logSums: logSums,
+        workers: pass.workers)
     if out.base != x.base { out.copy(from: x) }
-    try project(attended, weights.output, into: out, adds: true, pass)
+    try projectResidual(attended, weights.output, addingTo: out, .crossAttentionOutput, pass)
     return CrossAttentionTape(
         x: x, inverseRMS: inverseRMS, normed: normed, query: query, keyValue: keyValue,
         attended: attended, logSums: logSums)
 }
 
-/// Its backward pass. `stream`: the gradient of out, becomes that of x; adds to `dstates`.
+/// Its backward pass. `stream`: the gradient of out, becomes that of x; adds to `dstates`,
+/// unless nobody below wants that.
 package func crossAttentionBackward(
     stream: Rows, _ tape: CrossAttentionTape, states: Rows, _ weights: CrossAttentionWeights,
-    gradients: CrossAttentionWeights, targets: Ragged, sources: Ragged, dstates: Rows, _ pass: Pass
+    gradients: CrossAttentionWeights, targets: Ragged, sources: Ragged, dstates: Rows?, _ pass: Pass
 ) throws {
     let inner = pass.configuration.innerDim
     let mark = pass.arena.mark()
@@ -58,13 +60,14 @@ package func crossAttentionBackward(
     let dnormed = try pass.arena.rows(stream.count, stream.width)
 
     try projectBackward(
-        dout: stream, tape.attended, weights.output, gradients: gradients.output, into: dattended,
-        pass)
+        dout: residualGradient(stream, .crossAttentionOutput, pass), tape.attended, weights.output,
+        gradients: gradients.output, into: dattended, pass)
     attentionBackward(
         dout: dattended, q: tape.query, k: tape.keyValue.columns(0..<inner),
         v: tape.keyValue.columns(inner..<2 * inner), out: tape.attended, logSums: tape.logSums,
         heads: pass.configuration.numHeads, queries: targets, keys: sources, bias: nil,
-        causal: false, addingTo: dquery, dk: dkeyValue.columns(0..<inner),
+        causal: false, dropout: pass.dropout(.crossAttention), addingTo: dquery,
+        dk: dkeyValue.columns(0..<inner),
         dv: dkeyValue.columns(inner..<2 * inner), dbias: nil, workers: pass.workers)
     try projectBackward(
         dout: dkeyValue, states, weights.keyValue, gradients: gradients.keyValue, into: dstates,
@@ -73,5 +76,5 @@ package func crossAttentionBackward(
         dout: dquery, tape.normed, weights.query, gradients: gradients.query, into: dnormed, pass)
     try rmsNormBackward(
         dnormed, tape.x, weight: weights.norm.base, inverseRMS: tape.inverseRMS.base,
-        addingTo: stream, dweight: gradients.norm.base, arena: pass.arena, workers: pass.workers)
+        addingTo: stream, dweight: gradients.norm.ifAny, arena: pass.arena, workers: pass.workers)
 }

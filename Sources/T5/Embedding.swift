@@ -12,12 +12,13 @@ package func embed(_ ids: [Int32], _ table: Projection, into out: Rows, _ pass: 
     }
 }
 
-/// Its backward pass: adds to the gradient of the table, in the order of `ids`.
+/// Its backward pass: adds to the gradient of the table, in the order of `ids`, if it is trained.
 package func embedBackward(_ ids: [Int32], dout: Rows, gradient: Projection, _ pass: Pass) {
+    guard gradient.isTrained else { return }
     let table = gradient.parts[0]
     for (row, id) in ids.enumerated() {
-        add(
-            dout.rows(row..<row + 1), to: table.rows(Int(id)..<Int(id) + 1),
-            workers: Workers(threads: 1))
+        let entry = gradient.chosen.map { $0.row(id) } ?? table.rows(Int(id)..<Int(id) + 1)
+        guard let entry else { continue }
+        add(dout.rows(row..<row + 1), to: entry, workers: Workers(threads: 1))
     }
 }

@@ -7,6 +7,7 @@ package struct FeedForwardTape {
     let normed: Rows
     /// [rows, d_ff], or [rows, 2 * d_ff] when gated: before the activation.
     let hidden: Rows
+    /// After the activation and its dropout.
     let activated: Rows
 }
 
@@ -29,8 +30,9 @@ package func feedForward(
     activate(
         configuration.activation.kernel, gated: configuration.isGated, hidden, into: activated,
         workers: pass.workers)
+    pass.drop(activated, .activation)
     if out.base != x.base { out.copy(from: x) }
-    try project(activated, weights.output, into: out, adds: true, pass)
+    try projectResidual(activated, weights.output, addingTo: out, .feedForwardOutput, pass)
     return FeedForwardTape(
         x: x, inverseRMS: inverseRMS, normed: normed, hidden: hidden, activated: activated)
 }
@@ -48,8 +50,9 @@ package func feedForwardBackward(
     let dnormed = try pass.arena.rows(stream.count, stream.width)
 
     try projectBackward(
-        dout: stream, tape.activated, weights.output, gradients: gradients.output,
-        into: dactivated, pass)
+        dout: residualGradient(stream, .feedForwardOutput, pass), tape.activated, weights.output,
+        gradients: gradients.output, into: dactivated, pass)
+    pass.drop(dactivated, .activation)
     activateBackward(
         configuration.activation.kernel, gated: configuration.isGated, dout: dactivated,
         tape.hidden, into: dhidden, workers: pass.workers)
@@ -57,7 +60,7 @@ package func feedForwardBackward(
         dout: dhidden, tape.normed, weights.input, gradients: gradients.input, into: dnormed, pass)
     try rmsNormBackward(
         dnormed, tape.x, weight: weights.norm.base, inverseRMS: tape.inverseRMS.base,
-        addingTo: stream, dweight: gradients.norm.base, arena: pass.arena, workers: pass.workers)
+        addingTo: stream, dweight: gradients.norm.ifAny, arena: pass.arena, workers: pass.workers)
 }
 
 extension T5Configuration.Activation {

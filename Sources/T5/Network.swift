@@ -5,11 +5,20 @@ package struct Pass {
     package let configuration: T5Configuration
     package let arena: Arena
     package let workers: Workers
+    /// nil except while training with dropout.
+    package let dropout: Dropout?
+    /// Where in the network dropout is: see `within`.
+    var place: UInt64 = 0
+    /// The sequences that its rows belong to there.
+    var sequences: Ragged?
 
-    package init(_ configuration: T5Configuration, arena: Arena, workers: Workers) {
+    package init(
+        _ configuration: T5Configuration, arena: Arena, workers: Workers, dropout: Dropout? = nil
+    ) {
         self.configuration = configuration
         self.arena = arena
         self.workers = workers
+        self.dropout = dropout
     }
 }
 

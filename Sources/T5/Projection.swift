@@ -12,9 +12,23 @@ package struct Projection: Sendable {
     }
 
     package let storage: Storage
+    /// Low-rank changes that are trained in place of the weights themselves.
+    package let adapters: [Adapter]
+    /// Of gradients: the rows that are trained where the others are not.
+    package let chosen: ChosenRows?
 
-    package init(_ packed: PackedMatrix) { storage = .packed(packed) }
-    package init(_ parts: [Rows]) { storage = .plain(parts) }
+    package init(_ packed: PackedMatrix, adapters: [Adapter] = []) {
+        storage = .packed(packed)
+        self.adapters = adapters
+        chosen = nil
+    }
+
+    /// - Parameter parts: of gradients, a part that is not trained has no rows.
+    package init(_ parts: [Rows], adapters: [Adapter] = [], chosen: ChosenRows? = nil) {
+        storage = .plain(parts)
+        self.adapters = adapters
+        self.chosen = chosen
+    }
 
     package var outputs: Int {
         switch storage {
@@ -27,6 +41,52 @@ package struct Projection: Sendable {
     package var parts: [Rows] {
         if case .plain(let parts) = storage { parts } else { [] }
     }
+
+    /// Of gradients: whether anything here is trained.
+    package var isTrained: Bool {
+        chosen != nil || !adapters.isEmpty || parts.contains { !$0.isEmpty }
+    }
+}
+
+/// A few rows of a table, by the token ids that they belong to.
+package struct ChosenRows: Sendable {
+    /// Ascending.
+    package let ids: [Int32]
+    /// [ids, width].
+    package let rows: Rows
+    private let places: [Int32: Int]
+
+    package init(ids: [Int32], rows: Rows) {
+        self.ids = ids
+        self.rows = rows
+        places = Dictionary(uniqueKeysWithValues: ids.enumerated().map { ($0.element, $0.offset) })
+    }
+
+    package func contains(_ id: Int32) -> Bool { places[id] != nil }
+
+    /// The row of an id; nil if it is none of them.
+    func row(_ id: Int32) -> Rows? { places[id].map { rows.rows($0..<$0 + 1) } }
+
+    /// The columns of `values`, [rows, vocab_size], that belong to the ids, [rows, ids].
+    package func columns(of values: Rows, arena: Arena) throws -> Rows {
+        let picked = try arena.rows(values.count, ids.count)
+        for row in 0..<values.count {
+            for (column, id) in ids.enumerated() {
+                picked[row][column] = values[row][Int(id)]
+            }
+        }
+        return picked
+    }
+}
+
+/// A change `scale * b a` of some of a projection's outputs (Hu and others, 2022: LoRA).
+package struct Adapter: Sendable {
+    package let outputs: Range<Int>
+    /// [rank, inputs].
+    package let a: Rows
+    /// [outputs, rank].
+    package let b: Rows
+    package let scale: Float
 }
 
 /// out (+)= x Wᵀ. x: [rows, inputs]; out: [rows, outputs].
@@ -49,9 +109,17 @@ package func project(
             first += part.count
         }
     }
+    for adapter in weights.adapters {
+        let mark = pass.arena.mark()
+        defer { pass.arena.rewind(to: mark) }
+        let low = try lowRank(x, adapter, pass)
+        try product(
+            low, weight: adapter.b, into: out.columns(adapter.outputs), adds: true,
+            arena: pass.arena, workers: pass.workers)
+    }
 }
 
-/// The backward pass: dx (+)= dout W, and adds doutᵀ x to the gradients.
+/// The backward pass: dx (+)= dout W, and adds doutᵀ x to the gradients of what is trained.
 ///
 /// - Parameter dx: nil where nobody below wants it.
 package func projectBackward(
@@ -59,17 +127,55 @@ package func projectBackward(
     adds: Bool = false, _ pass: Pass
 ) throws {
     var first = 0
-    for (part, gradient) in zip(weights.parts, gradients.parts) {
-        let mark = pass.arena.mark()
-        defer { pass.arena.rewind(to: mark) }
+    for (index, part) in weights.parts.enumerated() {
         let dpart = dout.columns(first..<first + part.count)
-        try productBackwardWeight(
-            dpart, x, into: gradient, arena: pass.arena, workers: pass.workers)
+        let gradient = index < gradients.parts.count ? gradients.parts[index] : nil
+        if let gradient, !gradient.isEmpty {
+            try productBackwardWeight(
+                dpart, x, into: gradient, arena: pass.arena, workers: pass.workers)
+        }
         if let dx {
             try productBackwardInput(
                 dpart, weight: part, into: dx, adds: adds || first > 0, arena: pass.arena,
                 workers: pass.workers)
         }
         first += part.count
+    }
+    if let dx, case .packed(let matrix) = weights.storage {
+        try productBackwardInput(
+            dout, packed: matrix, into: dx, adds: adds, arena: pass.arena, workers: pass.workers)
+    }
+    for (adapter, gradient) in zip(weights.adapters, gradients.adapters) {
+        try adapterBackward(
+            dout: dout.columns(adapter.outputs), x, adapter, gradient: gradient, addingTo: dx, pass)
+    }
+}
+
+/// scale * x aᵀ, [rows, rank], in the arena.
+private func lowRank(_ x: Rows, _ adapter: Adapter, _ pass: Pass) throws -> Rows {
+    let low = try pass.arena.rows(x.count, adapter.a.count)
+    try product(
+        x, weight: adapter.a, into: low, adds: false, arena: pass.arena, workers: pass.workers)
+    scale(low, by: adapter.scale, into: low, workers: pass.workers)
+    return low
+}
+
+private func adapterBackward(
+    dout: Rows, _ x: Rows, _ adapter: Adapter, gradient: Adapter, addingTo dx: Rows?, _ pass: Pass
+) throws {
+    let mark = pass.arena.mark()
+    defer { pass.arena.rewind(to: mark) }
+    let low = try lowRank(x, adapter, pass)
+    try productBackwardWeight(
+        dout, low, into: gradient.b, arena: pass.arena, workers: pass.workers)
+    let dlow = try pass.arena.rows(low.count, low.width)
+    try productBackwardInput(
+        dout, weight: adapter.b, into: dlow, adds: false, arena: pass.arena, workers: pass.workers)
+    scale(dlow, by: adapter.scale, into: dlow, workers: pass.workers)
+    try productBackwardWeight(dlow, x, into: gradient.a, arena: pass.arena, workers: pass.workers)
+    if let dx {
+        try productBackwardInput(
+            dlow, weight: adapter.a, into: dx, adds: true, arena: pass.arena,
+            workers: pass.workers)
     }
 }

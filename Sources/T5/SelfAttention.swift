@@ -34,10 +34,11 @@ package func selfAttention(
     attention(
         q: qkv.columns(0..<inner), k: qkv.columns(inner..<2 * inner),
         v: qkv.columns(2 * inner..<3 * inner), heads: pass.configuration.numHeads,
-        queries: sequences, keys: sequences, bias: bias, causal: causal, into: attended,
-        logSums: logSums, workers: pass.workers)
+        queries: sequences, keys: sequences, bias: bias, causal: causal,
+        dropout: pass.dropout(.selfAttention), into: attended, logSums: logSums,
+        workers: pass.workers)
     if out.base != x.base { out.copy(from: x) }
-    try project(attended, weights.output, into: out, adds: true, pass)
+    try projectResidual(attended, weights.output, addingTo: out, .selfAttentionOutput, pass)
     return SelfAttentionTape(
         x: x, inverseRMS: inverseRMS, normed: normed, queryKeyValue: qkv, attended: attended,
         logSums: logSums)
@@ -57,19 +58,20 @@ package func selfAttentionBackward(
     let dnormed = try pass.arena.rows(stream.count, stream.width)
 
     try projectBackward(
-        dout: stream, tape.attended, weights.output, gradients: gradients.output, into: dattended,
-        pass)
+        dout: residualGradient(stream, .selfAttentionOutput, pass), tape.attended, weights.output,
+        gradients: gradients.output, into: dattended, pass)
     let qkv = tape.queryKeyValue
     attentionBackward(
         dout: dattended, q: qkv.columns(0..<inner), k: qkv.columns(inner..<2 * inner),
         v: qkv.columns(2 * inner..<3 * inner), out: tape.attended, logSums: tape.logSums,
         heads: pass.configuration.numHeads, queries: sequences, keys: sequences, bias: bias,
-        causal: causal, addingTo: dqkv.columns(0..<inner), dk: dqkv.columns(inner..<2 * inner),
-        dv: dqkv.columns(2 * inner..<3 * inner), dbias: dbias, workers: pass.workers)
+        causal: causal, dropout: pass.dropout(.selfAttention), addingTo: dqkv.columns(0..<inner),
+        dk: dqkv.columns(inner..<2 * inner), dv: dqkv.columns(2 * inner..<3 * inner), dbias: dbias,
+        workers: pass.workers)
     try projectBackward(
         dout: dqkv, tape.normed, weights.queryKeyValue, gradients: gradients.queryKeyValue,
         into: dnormed, pass)
     try rmsNormBackward(
         dnormed, tape.x, weight: weights.norm.base, inverseRMS: tape.inverseRMS.base,
-        addingTo: stream, dweight: gradients.norm.base, arena: pass.arena, workers: pass.workers)
+        addingTo: stream, dweight: gradients.norm.ifAny, arena: pass.arena, workers: pass.workers)
 }

@@ -12,24 +12,6 @@ package struct EncoderOutput {
     }
 }
 
-/// What the backward pass of a stack needs of its forward pass.
-package struct StackTape {
-    struct Block {
-        let selfAttention: SelfAttentionTape
-        let crossAttention: CrossAttentionTape?
-        let feedForward: FeedForwardTape
-    }
-
-    let ids: [Int32]
-    let sequences: Ragged
-    let encoder: EncoderOutput?
-    let buckets: RelativeBuckets
-    let biases: [DistanceBias]
-    let blocks: [Block]
-    let x: Rows
-    let inverseRMS: Rows
-}
-
 extension StackWeights {
     /// The relative bias of every block, spread over distances.
     package func biases(_ buckets: RelativeBuckets, _ arena: Arena) throws -> [DistanceBias] {
@@ -49,85 +31,80 @@ extension StackWeights {
 ///
 /// - Parameters:
 ///   - ids: the ids of all sequences, one after the other, each below vocab_size.
-///   - keepsTape: whether the backward pass will follow: then every layer's values stay in
-///     the arena; otherwise only the result does.
+///   - keeps: what stays in the arena for the backward pass, besides the result.
 /// - Returns: the states after the final norm, [rows, d_model], in the arena.
 package func runStack(
     _ ids: [Int32], _ sequences: Ragged, _ weights: StackWeights, embedding: Projection,
-    encoder: EncoderOutput?, keepsTape: Bool, _ pass: Pass
+    encoder: EncoderOutput?, keeps: TapeKeeping = .nothing, _ pass: Pass
 ) throws -> (states: Rows, tape: StackTape?) {
     let configuration = pass.configuration
     let arena = pass.arena
     let isDecoder = encoder != nil
     let states = try arena.rows(ids.count, configuration.dModel)
     let start = arena.mark()
-    defer { if !keepsTape { arena.rewind(to: start) } }
+    defer { if keeps == .nothing { arena.rewind(to: start) } }
 
     let buckets = RelativeBuckets(
         configuration, bidirectional: !isDecoder, longest: sequences.longest)
     let biases = try weights.biases(buckets, arena)
     var x = try arena.rows(ids.count, configuration.dModel)
     embed(ids, embedding, into: x, pass)
+    let outside = pass.within(block: 0, ofDecoder: isDecoder, sequences)
+    outside.drop(x, .embedding)
 
-    /// Where a layer writes: over its input, unless the tape needs that.
-    func next() throws -> Rows {
-        keepsTape ? try arena.rows(x.count, x.width) : x
-    }
-    /// Runs one layer; forgets what it kept unless the tape needs it.
-    func layer<Tape>(_ body: (Rows) throws -> Tape) throws -> Tape {
-        let out = try next()
-        let mark = arena.mark()
-        let tape = try body(out)
-        if !keepsTape { arena.rewind(to: mark) }
-        x = out
-        return tape
-    }
     var blocks: [StackTape.Block] = []
-    for (block, bias) in zip(weights.blocks, biases) {
-        let own = try layer {
-            try selfAttention(
-                x, block.selfAttention, sequences, bias: bias, causal: isDecoder, into: $0, pass)
+    for (index, block) in weights.blocks.enumerated() {
+        let run = BlockRun(
+            weights: block, bias: biases[index], sequences: sequences, encoder: encoder,
+            pass: pass.within(block: index, ofDecoder: isDecoder, sequences))
+        switch keeps.of(block: index) {
+        case .nothing:
+            try run.forward(x)
+            blocks.append(.nothing)
+        case .input:
+            blocks.append(.input(x))
+            let out = try arena.rows(x.count, x.width)
+            out.copy(from: x)
+            try run.forward(out)
+            x = out
+        case .layers:
+            let (out, tape) = try run.forwardKeeping(x)
+            blocks.append(.layers(tape))
+            x = out
         }
-        var other: CrossAttentionTape?
-        if let encoder, let cross = block.crossAttention {
-            other = try layer {
-                try crossAttention(
-                    x, states: encoder.states, cross, targets: sequences, sources: encoder.sources,
-                    into: $0, pass)
-            }
-        }
-        let dense = try layer { try feedForward(x, block.feedForward, into: $0, pass) }
-        blocks.append(
-            StackTape.Block(selfAttention: own, crossAttention: other, feedForward: dense))
     }
     let inverseRMS = try arena.rows(1, x.count)
     rmsNorm(
         x, weight: weights.finalNorm.base, epsilon: configuration.layerNormEpsilon, into: states,
         inverseRMS: inverseRMS.base, workers: pass.workers)
-    guard keepsTape else { return (states, nil) }
+    outside.drop(states, .states)
+    guard keeps != .nothing else { return (states, nil) }
     let tape = StackTape(
         ids: ids, sequences: sequences, encoder: encoder, buckets: buckets, biases: biases,
         blocks: blocks, x: x, inverseRMS: inverseRMS)
     return (states, tape)
 }
 
-/// Its backward pass: adds to every gradient of the stack, the embedding's included.
+/// Its backward pass: adds to the gradients of what is trained of the stack and the embedding.
 ///
 /// - Parameters:
-///   - dstates: the gradient of the states.
-///   - dencoder: where a decoder adds the gradient of the encoder's states.
+///   - dstates: the gradient of the states; changed where there is dropout.
+///   - lowest: the lowest layer that it reaches; see `StackWeights.lowestTrained`.
+///   - dencoder: where a decoder adds the gradient of the encoder's states, if anybody wants it.
 package func runStackBackward(
     dstates: Rows, _ tape: StackTape, _ weights: StackWeights, gradients: StackWeights,
-    embeddingGradient: Projection, dencoder: Rows?, _ pass: Pass
+    embeddingGradient: Projection, lowest: LayerPlace = .embedding, dencoder: Rows?, _ pass: Pass
 ) throws {
     let arena = pass.arena
     let mark = arena.mark()
     defer { arena.rewind(to: mark) }
     let isDecoder = tape.encoder != nil
+    let outside = pass.within(block: 0, ofDecoder: isDecoder, tape.sequences)
+    outside.drop(dstates, .states)
     let stream = try arena.rows(tape.x.count, tape.x.width, zeroed: true)
     try rmsNormBackward(
         dstates, tape.x, weight: weights.finalNorm.base, inverseRMS: tape.inverseRMS.base,
-        addingTo: stream, dweight: gradients.finalNorm.base, arena: arena, workers: pass.workers)
+        addingTo: stream, dweight: gradients.finalNorm.ifAny, arena: arena, workers: pass.workers)
 
     // One gradient for each table; the blocks without one share that of block 0.
     var dbiases: [DistanceBias] = []
@@ -139,29 +116,29 @@ package func runStackBackward(
             dbiases.append(first)
         }
     }
-    for index in tape.blocks.indices.reversed() {
-        let block = weights.blocks[index]
-        let gradient = gradients.blocks[index]
-        let kept = tape.blocks[index]
-        try feedForwardBackward(
-            stream: stream, kept.feedForward, block.feedForward, gradients: gradient.feedForward,
-            pass)
-        if let encoder = tape.encoder, let dencoder, let cross = block.crossAttention,
-            let dcross = gradient.crossAttention, let keptCross = kept.crossAttention
-        {
-            try crossAttentionBackward(
-                stream: stream, keptCross, states: encoder.states, cross, gradients: dcross,
-                targets: tape.sequences, sources: encoder.sources, dstates: dencoder, pass)
+    for index in tape.blocks.indices.reversed() where lowest.block <= index {
+        let run = BlockRun(
+            weights: weights.blocks[index], bias: tape.biases[index], sequences: tape.sequences,
+            encoder: tape.encoder,
+            pass: pass.within(block: index, ofDecoder: isDecoder, tape.sequences))
+        let mark = arena.mark()
+        defer { arena.rewind(to: mark) }
+        let kept: BlockTape
+        switch tape.blocks[index] {
+        case .nothing: continue
+        case .input(let x): (_, kept) = try run.forwardKeeping(x)
+        case .layers(let layers): kept = layers
         }
-        try selfAttentionBackward(
-            stream: stream, kept.selfAttention, block.selfAttention,
-            gradients: gradient.selfAttention, tape.sequences, bias: tape.biases[index],
-            causal: isDecoder, dbias: dbiases[index], pass)
+        try run.backward(
+            stream: stream, kept, gradients: gradients.blocks[index], dbias: dbiases[index],
+            lowest: lowest.block == index ? lowest.layer : .selfAttention, dencoder: dencoder)
     }
     for (index, gradient) in gradients.blocks.enumerated() {
-        if let table = gradient.relativeBias {
+        if let table = gradient.relativeBias, !table.isEmpty {
             tape.buckets.biasBackward(dbiases[index], addingTo: table)
         }
     }
+    guard lowest == .embedding else { return }
+    outside.drop(stream, .embedding)
     embedBackward(tape.ids, dout: stream, gradient: embeddingGradient, pass)
 }

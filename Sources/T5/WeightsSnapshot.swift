@@ -150,6 +150,42 @@ package final class WeightsSnapshot: Sendable {
         }
     }
 
+    /// Another network of the same shape, made from this one's weights.
+    ///
+    /// - Parameters:
+    ///   - projection: the indices of weights that stand side by side, and where they lie.
+    ///   - table: the index of a weight, and where it lies.
+    func network(
+        projection: (_ indices: [Int], PackedMatrix) throws -> Projection,
+        table: (_ index: Int, Rows) throws -> Rows
+    ) throws -> Network {
+        func place(_ name: String) throws -> (index: Int, place: Place) {
+            guard let index = layout.index(of: name) else {
+                throw Failure(UNSAY_E_INTERNAL, "no parameter is called \(name)")
+            }
+            return (index, places[index])
+        }
+        return try Network(
+            configuration,
+            projection: { names in
+                let found = try names.map(place)
+                guard case .outputs(let matrix, _) = found[0].place else {
+                    throw Failure(UNSAY_E_INTERNAL, "\(names[0]) is no projection")
+                }
+                return try projection(found.map(\.index), matrix)
+            },
+            table: { name in
+                let (index, place) = try place(name)
+                guard case .table(let buffer) = place else {
+                    throw Failure(UNSAY_E_INTERNAL, "\(name) is no table")
+                }
+                let parameter = layout.parameters[index]
+                return try table(
+                    index,
+                    Rows(base: buffer.base, count: parameter.rows, width: parameter.columns))
+            })
+    }
+
     /// Writes parameter `index`, row-major: bit for bit what it was made from.
     package func read(_ index: Int, into values: UnsafeMutableBufferPointer<Float>) {
         guard let base = values.baseAddress else { return }

@@ -29,9 +29,10 @@ package struct DistanceBias: Sendable {
 ///   - causal: leaves out the keys after a query's own position.
 ///   - logSums: `[heads, query rows]`, overwritten with the log-sum-exp of the scores for the
 ///     backward pass; or nil.
+///   - dropout: of the softmax's weights; nil for none.
 package func attention(
     q: Rows, k: Rows, v: Rows, heads: Int, queries: Ragged, keys: Ragged, bias: DistanceBias?,
-    causal: Bool, into out: Rows, logSums: Rows?, workers: Workers
+    causal: Bool, dropout: Dropout? = nil, into out: Rows, logSums: Rows?, workers: Workers
 ) {
     assert(queries.count == keys.count && queries.total == q.count && keys.total == k.count)
     assert(q.width % heads == 0 && k.width == q.width && v.width == q.width && out.width == q.width)
@@ -44,6 +45,7 @@ package func attention(
             queries: rows.count, keys: keyRows.count, d_kv: dKV,
             first_query: rows.lowerBound - queries.offsets[sequence], q_stride: q.stride,
             k_stride: k.stride, v_stride: v.stride, out_stride: out.stride,
+            dropout: dropout?.kernel(sequence: sequence, head: head) ?? kernel_dropout(),
             causal: causal ? 1 : 0)
         kernel_attention(
             &shape, q.base + rows.lowerBound * q.stride + column,
@@ -62,8 +64,8 @@ package func attention(
 /// - Parameter dbias: shaped as `bias`; nil if `bias` is, or if nobody wants it.
 package func attentionBackward(
     dout: Rows, q: Rows, k: Rows, v: Rows, out: Rows, logSums: Rows, heads: Int, queries: Ragged,
-    keys: Ragged, bias: DistanceBias?, causal: Bool, addingTo dq: Rows, dk: Rows, dv: Rows,
-    dbias: DistanceBias?, workers: Workers
+    keys: Ragged, bias: DistanceBias?, causal: Bool, dropout: Dropout? = nil,
+    addingTo dq: Rows, dk: Rows, dv: Rows, dbias: DistanceBias?, workers: Workers
 ) {
     assert(queries.count == keys.count && queries.total == q.count && keys.total == k.count)
     assert(dq.stride == q.stride && dk.stride == k.stride && dv.stride == v.stride)
@@ -77,7 +79,9 @@ package func attentionBackward(
             var shape = kernel_attention_shape(
                 queries: rows.count, keys: keyRows.count, d_kv: dKV, first_query: 0,
                 q_stride: q.stride, k_stride: k.stride, v_stride: v.stride,
-                out_stride: out.stride, causal: causal ? 1 : 0)
+                out_stride: out.stride,
+                dropout: dropout?.kernel(sequence: sequence, head: head) ?? kernel_dropout(),
+                causal: causal ? 1 : 0)
             kernel_attention_backward(
                 &shape, q.base + queryStart * q.stride + column,
                 k.base + keyStart * k.stride + column, v.base + keyStart * v.stride + column,

@@ -55,7 +55,8 @@ package func attentionStep(
             var shape = kernel_attention_shape(
                 queries: 1, keys: counts[sequence], d_kv: dKV,
                 first_query: positions.map { $0[sequence] } ?? 0, q_stride: q.stride,
-                k_stride: kvStride, v_stride: kvStride, out_stride: out.stride, causal: 0)
+                k_stride: kvStride, v_stride: kvStride, out_stride: out.stride,
+                dropout: kernel_dropout(), causal: 0)
             kernel_attention(
                 &shape, q.base + sequence * q.stride + head * dKV,
                 keys.pointer[sequence] + head * dKV, values.pointer[sequence] + head * dKV,

@@ -18,14 +18,14 @@ package func rmsNorm(
     }
 }
 
-/// Its backward pass. Adds to dx, `[rows, width]`, and to dweight, `[width]`.
+/// Its backward pass. Adds to dx, `[rows, width]`, and to dweight, `[width]`, unless that is nil.
 ///
 /// dweight is summed over chunks of rows that do not depend on the threads.
 ///
 /// - Throws: `UNSAY_E_MEMORY`, before anything is written.
 package func rmsNormBackward(
     _ dout: Rows, _ x: Rows, weight: UnsafePointer<Float>, inverseRMS: UnsafePointer<Float>,
-    addingTo dx: Rows, dweight: UnsafeMutablePointer<Float>, arena: Arena, workers: Workers
+    addingTo dx: Rows, dweight: UnsafeMutablePointer<Float>?, arena: Arena, workers: Workers
 ) throws {
     assert(dout.count == x.count && dout.width == x.width, "dout is shaped as x")
     assert(dx.count == x.count && dx.width == x.width, "dx is shaped as x")
@@ -42,6 +42,7 @@ package func rmsNormBackward(
             weight.pointer, inverseRMS.pointer + first, min(size, x.count - first), x.width,
             dx.base + first * dx.stride, dx.stride, sums.base + chunk * sums.stride)
     }
+    guard let dweight else { return }
     for chunk in 0..<chunks {
         kernel_add(sums.base + chunk * sums.stride, x.width, 1, x.width, dweight, x.width)
     }

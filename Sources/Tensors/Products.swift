@@ -57,6 +57,27 @@ package func productBackwardInput(
     }
 }
 
+/// dx (+)= dy W with packed weights, which are unpacked into `arena` first: for weights that
+/// nobody trains.
+///
+/// - Throws: `UNSAY_E_MEMORY`, before anything is written to `dx`.
+package func productBackwardInput(
+    _ dy: Rows, packed weights: PackedMatrix, into dx: Rows, adds: Bool, arena: Arena,
+    workers: Workers
+) throws {
+    let mark = arena.mark()
+    defer { arena.rewind(to: mark) }
+    let plain = try arena.rows(weights.outputs, weights.inputs)
+    workers.split(Panels.count(weights.outputs), smallest: 1) { panels in
+        let first = panels.lowerBound * Panels.width
+        let end = min(panels.upperBound * Panels.width, weights.outputs)
+        weights.unpack(
+            outputs: first..<end, into: plain.base + first * plain.stride, stride: plain.stride)
+    }
+    try productBackwardInput(
+        dy, weight: plain, into: dx, adds: adds, arena: arena, workers: workers)
+}
+
 /// dweight += dyᵀ x. dy: `[rows, outputs]`; x: `[rows, inputs]`; dweight: `[outputs, inputs]`.
 ///
 /// - Throws: `UNSAY_E_MEMORY`, before anything is written to `dweight`.

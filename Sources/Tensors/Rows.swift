@@ -17,6 +17,11 @@ package struct Rows: @unchecked Sendable {
         assert(count >= 0 && width >= 0 && self.stride >= width, "rows may not overlap")
     }
 
+    package var isEmpty: Bool { count == 0 }
+
+    /// Where they begin; nil if there are none.
+    package var ifAny: UnsafeMutablePointer<Float>? { isEmpty ? nil : base }
+
     /// The rows in `range`.
     package func rows(_ range: Range<Int>) -> Rows {
         assert(range.lowerBound >= 0 && range.upperBound <= count, "\(range) of \(count) rows")

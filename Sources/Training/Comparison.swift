@@ -13,10 +13,12 @@ package struct Comparison: Sendable {
     package var isFlipped = false
     /// Of each id asked for: its probability before and after.
     package var probabilities: [(before: Double, after: Double)] = []
+    /// -log(1 - q(N)), N the ids asked for: what it costs at least to unsay them here, nats.
+    package var price = 0.0
 }
 
 /// - Parameters:
-///   - original, trained: logits, [vocab_size].
+///   - original, trained: logits, [vocab_size]; the original's are changed.
 ///   - scratch: [vocab_size].
 package func compare(
     original: UnsafeMutableBufferPointer<Float>, trained: UnsafeMutableBufferPointer<Float>,
@@ -41,5 +43,14 @@ package func compare(
             after: exp(Double(after[Int($0)]) - afterSums.value)
         )
     }
+    guard !ids.isEmpty else { return result }
+    let share = result.probabilities.reduce(0) { $0 + $1.before }
+    guard share > 0.5 else {
+        result.price = -log1p(-share)
+        return result
+    }
+    // From what is left without them: 1 - q(N) itself would lose its digits near 0.
+    for id in ids { before[Int(id)] = -.infinity }
+    result.price = beforeSums.value - logSumExp(original, into: exponentials).value
     return result
 }

@@ -12,6 +12,8 @@ package final class Example: @unchecked Sendable {
     /// The same of the model as it was when the session began, where that is not the
     /// reference.
     package var original: FloatBuffer?
+    /// The same of the model that drift is counted from, for guard pairs, if there is one.
+    package var root: FloatBuffer?
 
     package init(input: [Int32], targets: [TokenTarget]) {
         self.input = input

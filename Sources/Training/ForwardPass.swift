@@ -5,21 +5,26 @@ import Tensors
 
 /// The decoder's states at every marked row of a batch, [marked, d_model], without a tape.
 package func markedStates(_ batch: Batch, _ network: Network, _ pass: Pass) throws -> Rows {
-    guard let decoder = network.decoder else {
-        throw Failure(UNSAY_E_UNSUPPORTED, "this model has an encoder only: it writes nothing")
-    }
     let out = try pass.arena.rows(batch.markedRows.count, pass.configuration.dModel)
     let mark = pass.arena.mark()
     defer { pass.arena.rewind(to: mark) }
+    let states = try decoderStates(batch, network, pass)
+    out.copy(from: try batch.pickMarked(states, arena: pass.arena))
+    return out
+}
+
+/// The decoder's states at every row of a batch, [target rows, d_model], without a tape.
+func decoderStates(_ batch: Batch, _ network: Network, _ pass: Pass) throws -> Rows {
+    guard let decoder = network.decoder else {
+        throw Failure(UNSAY_E_UNSUPPORTED, "this model has an encoder only: it writes nothing")
+    }
     let encoded = try runStack(
         batch.inputs, batch.sources, network.encoder, embedding: network.embedding, encoder: nil,
-        keepsTape: false, pass)
-    let decoded = try runStack(
-        batch.decoderInputs, batch.targets, decoder, embedding: network.embedding,
-        encoder: EncoderOutput(states: encoded.states, sources: batch.sources), keepsTape: false,
         pass)
-    out.copy(from: try batch.pickMarked(decoded.states, arena: pass.arena))
-    return out
+    return try runStack(
+        batch.decoderInputs, batch.targets, decoder, embedding: network.embedding,
+        encoder: EncoderOutput(states: encoded.states, sources: batch.sources), pass
+    ).states
 }
 
 /// Splits examples into batches of at most `tokens` input and output tokens (but at least

@@ -61,6 +61,9 @@ extension unsay_hypothesis: SizedStruct {}
 extension unsay_step: SizedStruct {}
 extension unsay_evaluation: SizedStruct {}
 extension unsay_delta_info: SizedStruct {}
+extension unsay_plan: SizedStruct {}
+extension unsay_trial: SizedStruct {}
+extension unsay_sweep_options: SizedStruct {}
 
 /// No struct of any version is larger: a larger size is garbage, not the future.
 private let largestStruct = 4096

@@ -86,6 +86,35 @@ public func unsay_mark_difference(
     }
 }
 
+private func converter(_ value: unsay_converter) throws -> TripleConverter {
+    guard value.rawValue <= UNSAY_MIXED_FULL.rawValue else {
+        throw Failure(
+            UNSAY_E_ARGUMENT, "converter is \(value.rawValue), not one of unsay_converter")
+    }
+    let sides: [TripleConverter.Side] = [.negative, .corrective, .mixed]
+    let amounts: [TripleConverter.Amount] = [.first, .diff, .full]
+    return TripleConverter(
+        side: sides[Int(value.rawValue) / 3], amount: amounts[Int(value.rawValue) % 3])
+}
+
+@_cdecl("unsay_mark_triple") @implementation
+public func unsay_mark_triple(
+    _ handle: OpaquePointer!, _ output: UnsafePointer<unsay_sequence>!,
+    _ corrected: UnsafePointer<unsay_sequence>!, _ given: unsay_converter,
+    _ marks: UnsafeMutablePointer<Int8>!, _ capacity: Int, _ count: UnsafeMutablePointer<Int>!,
+    _ uses_corrected: UnsafeMutablePointer<Int32>!
+) -> unsay_status {
+    boundary {
+        let model = try model(handle)
+        let usesCorrected = try require(uses_corrected, "uses_corrected")
+        let result = try converter(given).marks(
+            negative: model.ids(require(output, "output").pointee, "output"),
+            corrected: model.ids(require(corrected, "corrected").pointee, "corrected"))
+        usesCorrected.pointee = result.usesCorrected ? 1 : 0
+        try deliverMarks(result.marks, marks, capacity, count)
+    }
+}
+
 @_cdecl("unsay_token_losses") @implementation
 public func unsay_token_losses(
     _ loss: unsay_loss, _ form: unsay_loss_form, _ alpha: Float, _ retain: Float,

@@ -76,8 +76,12 @@ struct DeltaTests {
     @Test("a delta applies and reverts to the bit, NaNs and zeros of either sign included")
     func exact() throws {
         let delta = try makeDelta(old, new)
-        #expect(try bits(delta.applied(to: old.read, layout: layout)) == bits(new.read))
-        #expect(try bits(delta.applied(to: new.read, layout: layout)) == bits(old.read))
+        #expect(
+            try bits(delta.applied(to: old.read, layout: layout, reverting: false))
+                == bits(new.read))
+        #expect(
+            try bits(delta.applied(to: new.read, layout: layout, reverting: true)) == bits(old.read)
+        )
     }
 
     @Test("it counts what differs and measures by how much")
@@ -103,10 +107,13 @@ struct DeltaTests {
             #expect(opened.changeNorm.isNaN)
             #expect(opened.metadata == delta.metadata)
             #expect(opened.tensors.map(\.name) == delta.tensors.map(\.name))
-            #expect(try bits(opened.applied(to: old.read, layout: layout)) == bits(new.read))
+            #expect(
+                try bits(opened.applied(to: old.read, layout: layout, reverting: false))
+                    == bits(new.read))
             try opened.save(path)
             #expect(
-                try bits(Delta.open(path).applied(to: new.read, layout: layout)) == bits(old.read))
+                try bits(Delta.open(path).applied(to: new.read, layout: layout, reverting: true))
+                    == bits(old.read))
         }
     }
 
@@ -117,7 +124,7 @@ struct DeltaTests {
         configuration.dModel = 4
         let failure = #expect(throws: Failure.self) {
             _ = try makeDelta(old, new).applied(
-                to: old.read, layout: ParameterLayout(configuration))
+                to: old.read, layout: ParameterLayout(configuration), reverting: false)
         }
         #expect(failure?.status == UNSAY_E_MISMATCH)
         #expect(
@@ -162,7 +169,9 @@ struct DeltaTests {
                     // Some bytes, such as the fingerprints, may hold anything: the point is
                     // that every other is refused in order, and none ends the process.
                     do {
-                        _ = try bits(Delta.open(path).applied(to: old.read, layout: layout))
+                        _ = try bits(
+                            Delta.open(path).applied(to: old.read, layout: layout, reverting: false)
+                        )
                     } catch let failure as Failure {
                         #expect([UNSAY_E_FORMAT, UNSAY_E_MISMATCH].contains(failure.status))
                     }

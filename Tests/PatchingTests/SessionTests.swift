@@ -46,6 +46,13 @@ private func options(_ change: (inout SessionOptions) -> Void = { _ in }) -> Ses
     return options
 }
 
+private func limits(_ maxSteps: Int, every: Int) -> RunOptions {
+    var run = RunOptions()
+    run.maxSteps = maxSteps
+    run.evaluateEvery = every
+    return run
+}
+
 @Suite("Sessions")
 struct SessionTests {
     @Test("training unsays what is avoided, and a commit makes it the model's")
@@ -57,7 +64,7 @@ struct SessionTests {
         try session.addGuard(Array(all[5...]))
         let before = model.snapshot
 
-        let ending = try session.run(maxSteps: 200, evaluateEvery: 5) { _ in true }
+        let ending = try session.run(limits(200, every: 5)) { _ in true }
         #expect(ending == .goal)
         let evaluation = try session.evaluate()
         #expect(evaluation.avoidPAfter < 0.01, "from \(evaluation.avoidPBefore)")
@@ -127,7 +134,7 @@ struct SessionTests {
         try session.add(Array(all[..<5]))
         try session.addGuard(Array(all[5...]))
         let original = try session.fingerprint()
-        #expect(try session.run(maxSteps: 50, evaluateEvery: 5) { _ in true } == .guardrail)
+        #expect(try session.run(limits(50, every: 5)) { _ in true } == .guardrail)
         #expect(try session.fingerprint() == original)
     }
 
@@ -168,7 +175,7 @@ struct SessionTests {
         #expect { try session.step() } throws: { ($0 as? Failure)?.status == UNSAY_E_STATE }
         try session.add(try examples(model, avoided: 1))
         var status = UNSAY_OK
-        _ = try session.run(maxSteps: 1, evaluateEvery: 1) { _ in
+        _ = try session.run(limits(1, every: 1)) { _ in
             do { _ = try session.step() } catch { status = (error as? Failure)?.status ?? UNSAY_OK }
             return true
         }
@@ -182,7 +189,7 @@ struct SessionTests {
         try session.add(try examples(model, avoided: 1))
         var last: [UInt8] = []
         #expect {
-            _ = try session.run(maxSteps: 100, evaluateEvery: 100) { report in
+            _ = try session.run(limits(100, every: 100)) { report in
                 if report.step == 3 { session.cancel() }
                 return true
             }

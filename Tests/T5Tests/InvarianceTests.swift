@@ -16,11 +16,11 @@ struct InvarianceTests {
         let network = tiny.snapshot.network
         let encoded = try runStack(
             which.flatMap { tiny.ids(lengths[$0], seed: $0) }, sources, network.encoder,
-            embedding: network.embedding, encoder: nil, keepsTape: false, pass)
+            embedding: network.embedding, encoder: nil, pass)
         let decoded = try runStack(
             which.flatMap { tiny.ids(lengths[$0] / 2 + 1, seed: $0 + 50) }, targets,
             try #require(network.decoder), embedding: network.embedding,
-            encoder: EncoderOutput(states: encoded.states, sources: sources), keepsTape: false,
+            encoder: EncoderOutput(states: encoded.states, sources: sources),
             pass)
         return which.indices.map { index in
             targets.range(index).flatMap { Array(decoded.states[$0]) }
@@ -47,12 +47,12 @@ struct InvarianceTests {
         let sources = Ragged(lengths: [6, 3])
         let encoded = try runStack(
             tiny.ids(9, seed: 4), sources, network.encoder, embedding: network.embedding,
-            encoder: nil, keepsTape: false, pass)
+            encoder: nil, pass)
         let output = EncoderOutput(states: encoded.states, sources: sources)
         let ids = [tiny.ids(40, seed: 5), tiny.ids(40, seed: 6)]
         let whole = try runStack(
             ids[0] + ids[1], Ragged(lengths: [40, 40]), decoder, embedding: network.embedding,
-            encoder: output, keepsTape: false, pass)
+            encoder: output, pass)
 
         let cache = try DecoderCache(
             tiny.snapshot, decoder, encoder: output, longest: 40, workers: Workers(threads: 1))

@@ -173,6 +173,9 @@ int main(int count, char **arguments) {
         story_outputs(model);
         story_callbacks(model);
         story_patch(model);
+        story_plan(model, arguments[2]);
+        story_triples(model);
+        story_stack(model);
         story_deltas(model, arguments[2]);
     }
     unsay_model_close(model);

@@ -25,6 +25,9 @@ void story_outputs(unsay_model *model);
 void story_callbacks(unsay_model *model);
 void story_losses(void);
 void story_patch(unsay_model *model);
+void story_plan(unsay_model *model, const char *scratch);
+void story_triples(unsay_model *model);
+void story_stack(unsay_model *model);
 void story_deltas(unsay_model *model, const char *scratch);
 
 #endif

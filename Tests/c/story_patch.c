@@ -49,9 +49,16 @@ static unsay_action stop_at_once(void *context, const unsay_step *step) {
     return UNSAY_STOP;
 }
 
-static unsay_action count_gradients(void *context, float *gradients, size_t count) {
-    HOLD(gradients != NULL);
-    *(size_t *)context = count;
+static unsay_action count_gradients(void *context, unsay_gradients_view *view) {
+    HOLD(view->values != NULL && view->weight > 0 && isfinite(view->loss) && !view->is_sum);
+    *(size_t *)context = view->count;
+    return UNSAY_CONTINUE;
+}
+
+static unsay_action count_trial(void *context, const unsay_trial *trial) {
+    HOLD(trial->struct_size >= sizeof *trial && !trial->diverged && trial->steps == 2);
+    HOLD(trial->evaluation.avoid_p_after > 0);
+    ++*(int *)context;
     return UNSAY_CONTINUE;
 }
 
@@ -124,6 +131,138 @@ void story_patch(unsay_model *model) {
     OK(unsay_model_fingerprint(twin, after));
     HOLD(memcmp(before, after, 32) != 0);
     unsay_model_close(twin);
+}
+
+void story_plan(unsay_model *model, const char *scratch) {
+    int8_t marks[64];
+    unsay_example pair[2];
+    unsay_session_options options;
+    unsay_session *session = begin(model, &options), *again = NULL;
+    size_t added = examples(model, pair, marks, sizeof marks);
+    OK(unsay_session_add(session, pair, added));
+    OK(unsay_session_add_held_out(session, pair, 1));
+
+    unsay_plan plan = {.struct_size = sizeof plan};
+    unsay_planned_mark planned[16];
+    size_t count = 0;
+    OK(unsay_session_plan(session, &plan, planned, 16, &count));
+    HOLD(count > 0 && plan.avoided_count == count && plan.kept_count > 0);
+    HOLD(planned[0].example == 0 && planned[0].q > 0 && planned[0].price > 0);
+    HOLD(plan.memory_bytes > 0 && plan.seconds_per_step > 0 && plan.trained_count > 0);
+    OK(unsay_session_plan(session, &plan, NULL, 0, &count));
+
+    const float rates[2] = {1e-4f, 1e-3f};
+    int trials = 0;
+    int64_t chosen = -2;
+    unsay_run_options run;
+    unsay_run_options_init(&run, sizeof run);
+    run.max_steps = 2;
+    unsay_sweep_options sweep;
+    unsay_sweep_options_init(&sweep, sizeof sweep);
+    sweep.learning_rates = rates;
+    sweep.learning_rate_count = 2;
+    sweep.run = &run;
+    sweep.on_trial = count_trial;
+    sweep.context = &trials;
+    OK(unsay_session_sweep(session, &sweep, &chosen));
+    HOLD(trials == 2 && chosen == 1);
+    OK(unsay_session_rollback(session));
+
+    /* Saved after one step, another session takes the second as this one does. */
+    char path[4096];
+    snprintf(path, sizeof path, "%s/story.session", scratch);
+    OK(unsay_session_step(session, NULL));
+    OK(unsay_session_save(session, path));
+    OK(unsay_session_step(session, NULL));
+    again = begin(model, &options);
+    EXPECT(UNSAY_E_STATE, unsay_session_load(again, path, NULL));
+    OK(unsay_session_add(again, pair, 1));
+    EXPECT(UNSAY_E_MISMATCH, unsay_session_load(again, path, NULL));
+    OK(unsay_session_add(again, pair + 1, added - 1));
+    int32_t steps = 0;
+    OK(unsay_session_load(again, path, &steps));
+    HOLD(steps == 1);
+    OK(unsay_session_step(again, NULL));
+    unsay_model *one = NULL, *other = NULL;
+    OK(unsay_session_model(session, &one));
+    OK(unsay_session_model(again, &other));
+    uint8_t first[32], second[32];
+    OK(unsay_model_fingerprint(one, first));
+    OK(unsay_model_fingerprint(other, second));
+    HOLD(memcmp(first, second, 32) == 0);
+    unsay_model_close(one);
+    unsay_model_close(other);
+    unsay_session_close(session);
+    unsay_session_close(again);
+}
+
+/* Two patches on a twin: listed, made one, taken back from the top, done again elsewhere.
+ */
+void story_stack(unsay_model *model) {
+    int8_t marks[64];
+    unsay_example pair[2];
+    unsay_session_options options;
+    unsay_model *twin = NULL;
+    unsay_delta *deltas[2] = {NULL, NULL}, *whole = NULL;
+    OK(unsay_model_clone(model, &twin));
+    uint8_t before[32], now[32];
+    OK(unsay_model_fingerprint(twin, before));
+    EXPECT(UNSAY_E_STATE, unsay_model_revert(twin));
+    for (int i = 0; i < 2; i++) {
+        unsay_session_options_init(&options, sizeof options);
+        options.max_guard_kl = 1000;
+        options.max_guard_flips = 1;
+        options.keep_examples = 1;
+        options.lora_rank = i == 0 ? 0 : 2;
+        options.optimizer = UNSAY_OPTIMIZER_ADAFACTOR;
+        unsay_session *session = NULL;
+        OK(unsay_session_create(twin, &options, &session));
+        OK(unsay_session_add(session, pair, examples(twin, pair, marks, sizeof marks)));
+        OK(unsay_session_step(session, NULL));
+        OK(unsay_session_commit(session));
+        HOLD(unsay_model_applied_count(twin) == (size_t)i + 1);
+        EXPECT(UNSAY_E_STATE, unsay_model_revert(twin));
+        OK(unsay_session_delta(session, &deltas[i]));
+        unsay_session_close(session);
+    }
+    HOLD(strstr(unsay_delta_metadata(deltas[1]), "\"lora_rank\":2") != NULL);
+    OK(unsay_delta_squash((const unsay_delta *const *)deltas, 2, twin, &whole));
+    unsay_delta_info info = {.struct_size = sizeof info};
+    OK(unsay_model_applied(twin, 1, &info));
+    HOLD(info.changed_count > 0);
+    EXPECT(UNSAY_E_ARGUMENT, unsay_model_applied(twin, 2, &info));
+    OK(unsay_model_revert(twin));
+    OK(unsay_model_revert(twin));
+    OK(unsay_model_fingerprint(twin, now));
+    HOLD(memcmp(before, now, 32) == 0 && unsay_model_applied_count(twin) == 0);
+    OK(unsay_delta_apply(whole, twin));
+    OK(unsay_delta_revert(whole, twin));
+    OK(unsay_model_fingerprint(twin, now));
+    HOLD(memcmp(before, now, 32) == 0);
+
+    unsay_session *rebased = NULL;
+    OK(unsay_delta_rebase(deltas[0], twin, &rebased));
+    OK(unsay_session_step(rebased, NULL));
+    unsay_session_close(rebased);
+    for (int i = 0; i < 2; i++) unsay_delta_close(deltas[i]);
+    unsay_delta_close(whole);
+    unsay_model_close(twin);
+}
+
+void story_triples(unsay_model *model) {
+    const unsay_sequence bad = unsay_text("a small package"),
+                         good = unsay_text("a package");
+    int8_t marks[64];
+    size_t count = 0;
+    int32_t corrected = -1;
+    OK(unsay_mark_triple(
+        model, &bad, &good, UNSAY_NEGATIVE_DIFF, marks, sizeof marks, &count, &corrected));
+    HOLD(count > 0 && corrected == 0);
+    OK(unsay_mark_triple(model, &bad, &good, UNSAY_CORRECTIVE_FULL, marks, sizeof marks,
+        &count, &corrected));
+    HOLD(corrected == 1 && marks[0] == UNSAY_MARK_KEEP);
+    EXPECT(UNSAY_E_BUFFER, unsay_mark_triple(model, &bad, &good, UNSAY_MIXED_DIFF, marks, 0,
+                               &count, &corrected));
 }
 
 void story_deltas(unsay_model *model, const char *scratch) {

@@ -65,7 +65,7 @@ class Case:
 def test_every_gradient_equals_autograd(family, run):
     case = Case(family, run)
     flat = []
-    case.train(1, lambda gradients: flat.append(numpy.array(gradients)))
+    case.train(1, lambda gradients: flat.append(numpy.array(gradients.values)))
     offset = 0
     for tensor in case.tensors:
         count = int(numpy.prod(tensor.shape))

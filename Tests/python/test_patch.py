@@ -168,7 +168,7 @@ def test_gradients_pass_through_the_hook(model, flagged):
     sizes = []
 
     def erase(gradients):
-        array = numpy.asarray(gradients)
+        array = numpy.asarray(gradients.values)
         sizes.append(array.size)
         assert numpy.abs(array).max() > 0
         array[:] = 0
@@ -232,9 +232,9 @@ def test_ctrl_c_stops_a_run(model, flagged, ctrl_c):
 def test_finetuning_makes_the_given_outputs_likelier(model):
     pairs = [("summarize: a library", "a small package"), ("summarize: files", "for reading")]
     before = sum(scored.total for scored in model.score(*zip(*pairs)))
-    history = model.finetune(pairs, steps=10, learning_rate=1e-3)
+    report = model.finetune(pairs, steps=10, learning_rate=1e-3)
     after = sum(scored.total for scored in model.score(*zip(*pairs)))
-    assert len(history) == 10 and after > before, (before, after)
+    assert len(report.history) == 10 and after > before, (before, after)
 
 
 def test_serving_goes_on_while_a_patch_trains(model, flagged):

@@ -111,6 +111,20 @@ float kernel_exp(const float *x, float offset, size_t count, float *out);
 /* The lowest index of the largest value. count > 0. */
 size_t kernel_argmax(const float *x, size_t count);
 
+/* ---- Dropout ------------------------------------------------------------- */
+
+/* Element `index` of what a key stands for stays, times factor = 1 / (1 - rate), if a hash
+ * of both is at least threshold = rate * 2^32; else it becomes 0. threshold 0: all stay as
+ * they are. Indices count modulo 2^32. */
+typedef struct kernel_dropout {
+    uint64_t key;
+    uint32_t threshold;
+    float factor;
+} kernel_dropout;
+
+/* x[j] is element first + j. */
+void kernel_drop(const kernel_dropout *dropout, uint64_t first, size_t count, float *x);
+
 /* ---- Attention ----------------------------------------------------------- */
 
 /* One head over one sequence. Query i stands at position first_query + i.
@@ -127,6 +141,7 @@ size_t kernel_argmax(const float *x, size_t count);
 typedef struct kernel_attention_shape {
     size_t queries, keys, d_kv, first_query;
     size_t q_stride, k_stride, v_stride, out_stride;
+    kernel_dropout dropout; /* of the softmax; element (i, j) is i * keys + j */
     int causal;
 } kernel_attention_shape;
 
@@ -155,6 +170,41 @@ typedef struct kernel_adamw_settings {
 
 void kernel_adamw(const kernel_adamw_settings *settings, const float *gradient,
     const float *reference, size_t count, float *weight, float *m, float *v);
+
+/* One step of gradient descent with momentum, as PyTorch has it, in one pass:
+ *
+ *   m = momentum m + g        w -= rate * (m + decay * (w_before - reference))
+ *
+ * g is scale * gradient. reference NULL: decay towards 0. */
+typedef struct kernel_sgd_settings {
+    float rate, momentum, decay, scale;
+} kernel_sgd_settings;
+
+void kernel_sgd(const kernel_sgd_settings *settings, const float *gradient,
+    const float *reference, size_t count, float *weight, float *momentum);
+
+/* Adafactor (Shazeer and Stern, 2018) in two passes over a matrix. g is scale * gradient.
+ * The first adds the sums of g^2 + epsilon over [rows, columns] to row_sums, [rows], and
+ * column_sums, [columns]; neither if it is NULL. */
+typedef struct kernel_adafactor_settings {
+    float scale, epsilon;
+    float beta2; /* of v, where it is not factored                          */
+    float rate;  /* step size over the update's RMS, the weights' included  */
+    float decay; /* w -= decay * (w_before - reference): times the rate     */
+    float reserved;
+} kernel_adafactor_settings;
+
+void kernel_adafactor_moments(const kernel_adafactor_settings *settings,
+    const float *gradient, size_t rows, size_t columns, double *row_sums,
+    double *column_sums);
+
+/* The update u = g row_factors[r] column_factors[c], or, with v, [rows, columns], instead,
+ * v = beta2 v + (1 - beta2) (g^2 + epsilon) and u = g / sqrt(v). Returns sum u^2. weight
+ * NULL: only that, and v is brought up to date; else v is read only, and
+ * w -= rate u + decay (w - reference). */
+double kernel_adafactor_update(const kernel_adafactor_settings *settings,
+    const float *gradient, const float *row_factors, const float *column_factors,
+    const float *reference, size_t rows, size_t columns, float *v, float *weight);
 
 /* sum_i x[i]^2 in double. */
 double kernel_square_sum(const float *x, size_t count);

@@ -57,7 +57,8 @@ extension FuzzTarget {
             }, named: "delta")
         let checkpoint = try tinyCheckpoint.get()
         let read = try delta.applied(
-            to: { try checkpoint.read($0, into: $1) }, layout: checkpoint.layout)
+            to: { try checkpoint.read($0, into: $1) }, layout: checkpoint.layout,
+            reverting: false)
         for (index, parameter) in checkpoint.layout.parameters.enumerated() {
             let values = UnsafeMutableBufferPointer<Float>.allocate(capacity: parameter.count)
             defer { values.deallocate() }

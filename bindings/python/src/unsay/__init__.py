@@ -42,20 +42,25 @@ from .results import (
     DeltaInfo,
     Encoding,
     Evaluation,
+    Gradients,
     ModelInfo,
     Output,
+    Plan,
+    PlannedMark,
     Report,
     Step,
+    Sweep,
     TensorInfo,
+    Trial,
 )
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ArgumentError", "BusyError", "CancelledError", "CapacityError", "Delta", "DeltaInfo",
-    "DivergedError", "Encoding", "Error", "Evaluation", "FormatError", "GuardError",
+    "DivergedError", "Encoding", "Error", "Evaluation", "FormatError", "Gradients", "GuardError",
     "IOFailure", "InternalError", "MismatchError", "Model", "ModelInfo", "NotFoundError",
-    "OutOfMemoryError", "Output", "Patch", "Report", "StateError", "Step", "TensorInfo",
-    "TextError", "UnsupportedError", "build_info", "open", "open_buffers", "token_losses",
-    "version",
+    "OutOfMemoryError", "Output", "Patch", "Plan", "PlannedMark", "Report", "StateError", "Step",
+    "Sweep", "TensorInfo", "TextError", "Trial", "UnsupportedError", "build_info", "open",
+    "open_buffers", "token_losses", "version",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from ctypes import (
     c_int,
     c_int8,
     c_int32,
+    c_int64,
     c_size_t,
     c_uint8,
     c_uint32,
@@ -81,6 +82,8 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
         [HANDLE, SEQUENCE, POINTER(c_char_p), c_size_t, c_int, MARKS, c_size_t, COUNT]),
     "mark_difference": (
         STATUS, [HANDLE, SEQUENCE, SEQUENCE, c_int, MARKS, c_size_t, COUNT]),
+    "mark_triple": (
+        STATUS, [HANDLE, SEQUENCE, SEQUENCE, c_int, MARKS, c_size_t, COUNT, IDS]),
     # 6. Sessions
     "token_losses": (
         STATUS,
@@ -89,6 +92,14 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "session_options_init": (None, [POINTER(t.SessionOptions), c_size_t]),
     "session_create": (STATUS, [HANDLE, POINTER(t.SessionOptions), OUT_HANDLE]),
     "session_add": (STATUS, [HANDLE, EXAMPLES, c_size_t]),
+    "session_add_held_out": (STATUS, [HANDLE, EXAMPLES, c_size_t]),
+    "session_plan": (
+        STATUS, [HANDLE, POINTER(t.Plan), POINTER(t.PlannedMark), c_size_t, COUNT]),
+    "sweep_options_init": (None, [POINTER(t.SweepOptions), c_size_t]),
+    "session_sweep": (STATUS, [HANDLE, POINTER(t.SweepOptions), POINTER(c_int64)]),
+    "session_model": (STATUS, [HANDLE, OUT_HANDLE]),
+    "session_save": (STATUS, [HANDLE, c_char_p]),
+    "session_load": (STATUS, [HANDLE, c_char_p, IDS]),
     "session_add_guard": (STATUS, [HANDLE, EXAMPLES, c_size_t]),
     "session_step": (STATUS, [HANDLE, POINTER(t.Step)]),
     "run_options_init": (None, [POINTER(t.RunOptions), c_size_t]),
@@ -107,7 +118,13 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "delta_get_info": (STATUS, [HANDLE, POINTER(t.DeltaInfo)]),
     "delta_apply": (STATUS, [HANDLE, HANDLE]),
     "delta_revert": (STATUS, [HANDLE, HANDLE]),
+    "delta_metadata": (c_char_p, [HANDLE]),
+    "delta_squash": (STATUS, [POINTER(c_void_p), c_size_t, HANDLE, OUT_HANDLE]),
+    "delta_rebase": (STATUS, [HANDLE, HANDLE, OUT_HANDLE]),
     "delta_close": (None, [HANDLE]),
+    "model_applied_count": (c_size_t, [HANDLE]),
+    "model_applied": (STATUS, [HANDLE, c_size_t, POINTER(t.DeltaInfo)]),
+    "model_revert": (STATUS, [HANDLE]),
 }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Marks from phrases, character ranges or a corrected text."""
 
-from ctypes import byref, c_char_p, c_int8, c_size_t
+from ctypes import byref, c_char_p, c_int8, c_int32, c_size_t
 from typing import TYPE_CHECKING, Any, List, Optional, Sequence, Tuple, Union
 
 from . import _types as t
@@ -10,7 +10,7 @@ from .errors import ArgumentError, CapacityError
 from .results import Output
 
 if TYPE_CHECKING:
-    from .model import Model
+    from ._base import BaseModel
 
 Avoid = Union[str, Sequence[Union[str, Tuple[int, int]]]]
 """A phrase, or a list of phrases and character ranges."""
@@ -31,7 +31,7 @@ def _filled(function: Any, *arguments: Any) -> List[int]:
 
 
 def marks_for(
-    model: "Model",
+    model: "BaseModel",
     output: Tokens,
     avoid: Optional[Avoid],
     better: Optional[Tokens],
@@ -52,13 +52,36 @@ def marks_for(
     return marks
 
 
-def _by_difference(model: "Model", output: Tokens, better: Tokens, extent: int) -> List[int]:
+def marks_of_triple(
+    model: "BaseModel", output: Tokens, corrected: Tokens, converter: int
+) -> Tuple[List[int], bool]:
+    """One mark per token of the example that a converter makes, and whether its output is
+    the corrected one."""
+    outs, betters = Sequences([output], "output"), Sequences([corrected], "corrected")
+    uses_corrected = c_int32()
+    capacity, count = 256, c_size_t()
+    with model._handle as pointer:
+        while True:
+            marks = (c_int8 * capacity)()
+            try:
+                functions.mark_triple(
+                    pointer, outs.array, betters.array, converter, marks, capacity,
+                    byref(count), byref(uses_corrected),
+                )  # fmt: skip
+                return list(marks[: count.value]), bool(uses_corrected.value)
+            except CapacityError:
+                if count.value <= capacity:
+                    raise
+                capacity = count.value
+
+
+def _by_difference(model: "BaseModel", output: Tokens, better: Tokens, extent: int) -> List[int]:
     outs, betters = Sequences([output], "output"), Sequences([better], "better")
     with model._handle as pointer:
         return _filled(functions.mark_difference, pointer, outs.array, betters.array, extent)
 
 
-def _by_avoid(model: "Model", output: Tokens, avoid: Avoid, extent: int) -> List[int]:
+def _by_avoid(model: "BaseModel", output: Tokens, avoid: Avoid, extent: int) -> List[int]:
     wanted = [avoid] if isinstance(avoid, str) else list(avoid)
     phrases = [utf8(item, "phrase") for item in wanted if isinstance(item, str)]
     ranges = [item for item in wanted if not isinstance(item, str)]
@@ -80,7 +103,7 @@ def _by_avoid(model: "Model", output: Tokens, avoid: Avoid, extent: int) -> List
     return [min(marks) for marks in zip(*found)]
 
 
-def _spans(model: "Model", output: Tokens, ranges: Sequence[Any]) -> Any:
+def _spans(model: "BaseModel", output: Tokens, ranges: Sequence[Any]) -> Any:
     text = str(output) if isinstance(output, (str, Output)) else model.decode(output)
     try:
         pairs = [(int(begin), int(end)) for begin, end in ranges]

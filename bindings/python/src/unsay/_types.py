@@ -33,7 +33,19 @@ FORMS = {"exact": 0, "published": 1}
 EARLY_STOPPINGS = {False: 0, True: 1, "never": 2}
 EXTENTS = {"all": 0, "first": 1, "last": 2}
 FINISHES = ("end", "length", "stopped", "given")
-ENDINGS = ("steps", "goal", "guard", "caller")
+ENDINGS = ("steps", "goal", "guard", "caller", "patience")
+OPTIMIZERS = {"adamw": 0, "adafactor": 1, "sgd": 2}
+SCHEDULES = {"linear": 0, "inverse_sqrt": 1}
+SCOPES = {
+    "all": 0, "decoder": 1, "cross_attention": 2, "head": 3, "feed_forward": 4, "tokens": 5
+}  # fmt: skip
+TENSORS_SCOPE = 6
+SELECTS = {"avoid_p": 0, "loss": 1, "last": 2}
+CONVERTERS = {
+    f"{side}-{amount}": 3 * i + j
+    for i, side in enumerate(("negative", "corrective", "mixed"))
+    for j, amount in enumerate(("first", "diff", "full"))
+}
 AVOID, IGNORE, KEEP = -1, 0, 1
 
 GATED, TIED_HEAD = 1, 2
@@ -202,7 +214,18 @@ class Hypothesis(Structure):
     ]
 
 
-GradientsFunction = CFUNCTYPE(c_int, c_void_p, POINTER(c_float), c_size_t)
+class GradientsView(Structure):
+    _fields_ = [
+        ("values", POINTER(c_float)),
+        ("count", c_size_t),
+        ("weight", c_double),
+        ("loss", c_double),
+        ("is_sum", c_int32),
+        ("reserved", c_int32),
+    ]
+
+
+GradientsFunction = CFUNCTYPE(c_int, c_void_p, POINTER(GradientsView))
 
 
 class SessionOptions(Structure):
@@ -227,11 +250,20 @@ class SessionOptions(Structure):
         ("max_avoid_p", c_float),
         ("max_guard_kl", c_float),
         ("max_guard_flips", c_float),
-        ("reserved", c_int32),
+        ("recompute", c_int32),
         ("seed", c_uint64),
         ("reference", c_void_p),
         ("on_gradients", GradientsFunction),
         ("context", c_void_p),
+        ("schedule", c_int),
+        ("momentum", c_float),
+        ("tensors", POINTER(c_char_p)),
+        ("tensor_count", c_size_t),
+        ("lora_rank", c_int32),
+        ("lora_alpha", c_float),
+        ("root", c_void_p),
+        ("max_root_kl", c_float),
+        ("keep_examples", c_int32),
     ]
 
 
@@ -245,6 +277,31 @@ class Example(Structure):
         ("also_avoid_count", c_size_t),
         ("weight", c_float),
         ("reserved", c_uint32 * 3),
+    ]
+
+
+class Plan(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("avoided_count", c_uint64),
+        ("kept_count", c_uint64),
+        ("context_free_count", c_uint64),
+        ("mean_price", c_double),
+        ("highest_price", c_double),
+        ("memory_bytes", c_uint64),
+        ("seconds_per_step", c_double),
+        ("trained_count", c_uint64),
+    ]
+
+
+class PlannedMark(Structure):
+    _fields_ = [
+        ("example", c_size_t),
+        ("position", c_size_t),
+        ("q", c_float),
+        ("price", c_float),
+        ("id", c_int32),
+        ("is_context_free", c_int32),
     ]
 
 
@@ -272,6 +329,11 @@ class RunOptions(Structure):
         ("evaluate_every", c_int32),
         ("on_step", StepFunction),
         ("context", c_void_p),
+        ("patience", c_int32),
+        ("select", c_int),
+        ("state_path", c_char_p),
+        ("save_every", c_int32),
+        ("reserved", c_int32),
     ]
 
 
@@ -286,6 +348,41 @@ class Evaluation(Structure):
         ("keep_kl", c_float),
         ("guard_kl", c_float),
         ("guard_flips", c_float),
+        ("held_out_avoid_p_before", c_float),
+        ("held_out_avoid_p_after", c_float),
+        ("held_out_loss", c_float),
+        ("root_kl", c_float),
+        ("root_flips", c_float),
+        ("reserved", c_int32),
+    ]
+
+
+class Trial(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("learning_rate", c_float),
+        ("alpha", c_float),
+        ("ending", c_int),
+        ("steps", c_int32),
+        ("diverged", c_int32),
+        ("reserved", c_int32),
+        ("evaluation", Evaluation),
+    ]
+
+
+TrialFunction = CFUNCTYPE(c_int, c_void_p, POINTER(Trial))
+
+
+class SweepOptions(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("learning_rates", POINTER(c_float)),
+        ("learning_rate_count", c_size_t),
+        ("alphas", POINTER(c_float)),
+        ("alpha_count", c_size_t),
+        ("run", POINTER(RunOptions)),
+        ("on_trial", TrialFunction),
+        ("context", c_void_p),
     ]
 
 
@@ -317,4 +414,9 @@ STRUCTS: Dict[str, Type[ctypes.Structure]] = {
     "unsay_run_options": RunOptions,
     "unsay_evaluation": Evaluation,
     "unsay_delta_info": DeltaInfo,
+    "unsay_gradients_view": GradientsView,
+    "unsay_plan": Plan,
+    "unsay_planned_mark": PlannedMark,
+    "unsay_trial": Trial,
+    "unsay_sweep_options": SweepOptions,
 }

@@ -1,8 +1,9 @@
 """A patch apart from its model."""
 
+import json
 import os
 from ctypes import byref, c_void_p
-from typing import Optional, Union
+from typing import Any, Dict, Optional, Union
 
 from . import _types as t
 from ._handle import Handle, Owner
@@ -39,13 +40,15 @@ class Delta(Owner):
         info = sized(t.DeltaInfo)
         with self._handle as delta:
             functions.delta_get_info(delta, byref(info))
-        return DeltaInfo(
-            before=bytes(info.before).hex(),
-            after=bytes(info.after).hex(),
-            tensor_count=info.tensor_count,
-            changed_count=info.changed_count,
-            change_norm=info.change_norm,
-        )
+        return to_delta_info(info)
+
+    @property
+    def metadata(self) -> Dict[str, Any]:
+        """How the change came about: options, seed, digest of the examples, evaluation, and
+        the fingerprints of what was applied before."""
+        with self._handle as delta:
+            text: bytes = functions.delta_metadata(delta)
+        return dict(json.loads(text))
 
     def __repr__(self) -> str:
         if self._handle.closed:
@@ -55,3 +58,13 @@ class Delta(Owner):
             f"Delta({info.before[:8]} -> {info.after[:8]}, {info.changed_count} parameters "
             f"in {info.tensor_count} tensors)"
         )
+
+
+def to_delta_info(raw: Any) -> DeltaInfo:
+    return DeltaInfo(
+        before=bytes(raw.before).hex(),
+        after=bytes(raw.after).hex(),
+        tensor_count=raw.tensor_count,
+        changed_count=raw.changed_count,
+        change_norm=raw.change_norm,
+    )

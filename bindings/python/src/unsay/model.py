@@ -8,28 +8,24 @@ from ctypes import byref, c_char_p, c_float, c_size_t, c_void_p
 from typing import (
     Any,
     Dict,
-    Iterable,
     Iterator,
     List,
     Mapping,
     Optional,
     Sequence,
-    Tuple,
     Union,
     overload,
 )
 
 from . import _types as t
-from ._base import BaseModel, view
+from ._base import view
 from ._generation import Generation
 from ._library import functions, initialised, sized
-from ._progress import Progress, Reporter
-from ._sessions import GradientsHook, choice, fields
+from ._sessions import choice, fields
 from ._text import Sequences, Tokens, is_one, path_bytes, utf8
-from .delta import Delta
+from ._training import TrainableModel
 from .errors import ArgumentError, CancelledError, Error
-from .patch import Patch, split
-from .results import Floats, Output, Step
+from .results import Floats, Output
 
 Path = Union[str, "os.PathLike[str]"]
 
@@ -96,7 +92,7 @@ def _open_options(
     return options
 
 
-class Model(BaseModel):
+class Model(TrainableModel):
     """A model in memory, usable from any threads at once; `unsay.open` makes one.
 
     As a context manager it closes on leaving.
@@ -270,103 +266,6 @@ class Model(BaseModel):
             arrays = [sequence.array for sequence in sequences]
             function(model, *arrays, values, rows * width, byref(count))
         return view(values, (rows, width))
-
-    # Patch and fine-tune
-
-    def patch(
-        self,
-        *,
-        loss: Optional[str] = None,
-        form: Optional[str] = None,
-        learning_rate: Optional[float] = None,
-        max_avoid_p: Optional[float] = None,
-        max_guard_kl: Optional[float] = None,
-        max_guard_flips: Optional[float] = None,
-        reference: Optional["Model"] = None,
-        alpha: Optional[float] = None,
-        retain: Optional[float] = None,
-        batch_size: Optional[int] = None,
-        micro_batch_size: Optional[int] = None,
-        warmup_steps: Optional[int] = None,
-        decay_steps: Optional[int] = None,
-        weight_decay: Optional[float] = None,
-        z_loss: Optional[float] = None,
-        gradient_clip: Optional[float] = None,
-        seed: Optional[int] = None,
-        on_gradients: Optional[GradientsHook] = None,
-    ) -> Patch:
-        """Starts a patch: a private copy to train away from what you flag.
-
-        An option left out has the library's default, which unsay.h states. `loss` is one
-        of "ff", "rr", "rf", "fll", "rll", "ul", "nl" and "likelihood", `form` "exact" or
-        "published", as docs/patching.md explains. The goal is met when every
-        avoided token is below `max_avoid_p`; a commit needs the guard pairs' drift
-        within `max_guard_kl` (nats per token) and `max_guard_flips` (share of tokens).
-        `alpha` weighs avoided tokens, `retain` is the share of its probability that an
-        avoided token may keep. `reference` is the model to stay close to, this one if
-        None. `on_gradients` receives all gradients, once a step and before clipping, as
-        one flat float32 memoryview that it may change; valid during the call only.
-        """
-        values = {
-            "loss": loss,
-            "form": form,
-            "learning_rate": learning_rate,
-            "max_avoid_p": max_avoid_p,
-            "max_guard_kl": max_guard_kl,
-            "max_guard_flips": max_guard_flips,
-            "alpha": alpha,
-            "retain": retain,
-            "batch_size": batch_size,
-            "micro_batch_size": micro_batch_size,
-            "warmup_steps": warmup_steps,
-            "decay_steps": decay_steps,
-            "weight_decay": weight_decay,
-            "z_loss": z_loss,
-            "gradient_clip": gradient_clip,
-            "seed": seed,
-        }
-        return Patch(self, reference, on_gradients, values)
-
-    def finetune(
-        self,
-        pairs: Iterable[Tuple[Tokens, Tokens]],
-        *,
-        steps: int,
-        learning_rate: Optional[float] = None,
-        batch_size: Optional[int] = None,
-        seed: Optional[int] = None,
-        progress: Progress = None,
-    ) -> List[Step]:
-        """Trains on pairs (input, output) by likelihood for `steps` steps, then commits.
-
-        Nothing is committed if it is interrupted or a callback raises; a `progress`
-        function that returns False ends it early, and what was learnt is kept.
-        """
-        inputs, outputs = split(pairs)
-        history: List[Step] = []
-        options = {"learning_rate": learning_rate, "batch_size": batch_size, "seed": seed}
-        with self.patch(loss="likelihood", **options) as patch:  # type: ignore[arg-type]
-            patch._session.add("session_add", inputs, outputs)
-            with Reporter(progress, steps, "finetune") as reporter:
-                for _ in range(steps):
-                    history.append(patch.step())
-                    if not reporter.report(history[-1]):
-                        break
-            patch.commit()
-        return history
-
-    def apply(self, delta: Delta) -> None:
-        """Applies a delta that was made from these very weights; exact to the bit.
-
-        Raises `MismatchError`, and changes nothing, if the weights are others.
-        """
-        with self._handle as model, delta._handle as pointer:
-            functions.delta_apply(pointer, model)
-
-    def revert(self, delta: Delta) -> None:
-        """Takes back a delta that led to these very weights; exact to the bit."""
-        with self._handle as model, delta._handle as pointer:
-            functions.delta_revert(pointer, model)
 
     # Keep and close
 

@@ -1,20 +1,36 @@
 """A patch: a private trained copy of a model that becomes the model's on commit."""
 
+import contextlib
+import dataclasses
+import os
 from ctypes import byref, c_void_p
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional, Sequence, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 from . import _types as t
 from ._handle import Owner
 from ._library import functions
-from ._marks import Avoid, marks_for
+from ._marks import Avoid, marks_for, marks_of_triple
 from ._progress import Progress
 from ._sessions import GradientsHook, Session, choice
 from ._text import Tokens
 from .delta import Delta
 from .errors import ArgumentError
-from .results import Evaluation, Report, Step
+from .results import Evaluation, Output, Plan, PlannedMark, Report, Step, Sweep
 
 if TYPE_CHECKING:
+    from ._training import TrainableModel
     from .model import Model
 
 
@@ -32,21 +48,28 @@ class Patch(Owner):
                 patch.commit()
     """
 
-    def __init__(
-        self,
-        model: "Model",
-        reference: Optional["Model"],
+    def __init__(self, model: "TrainableModel", session: Session) -> None:
+        self._model = model
+        self._session = session
+        self._handle = session.handle
+
+    @classmethod
+    def start(
+        cls,
+        model: "TrainableModel",
+        reference: Optional["TrainableModel"],
+        root: Optional["TrainableModel"],
         on_gradients: Optional[GradientsHook],
         values: Dict[str, Any],
-    ) -> None:
-        self._model = model
-        with model._handle as pointer:
-            if reference is None:
-                self._session = Session(pointer, None, on_gradients, values)
-            else:
-                with reference._handle as q:
-                    self._session = Session(pointer, q, on_gradients, values)
-        self._handle = self._session.handle
+    ) -> "Patch":
+        with contextlib.ExitStack() as stack:
+            pointer = stack.enter_context(model._handle)
+            others = [
+                None if other is None else stack.enter_context(other._handle)
+                for other in (reference, root)
+            ]
+            session = Session(pointer, others[0], others[1], on_gradients, values)
+        return cls(model, session)
 
     def add(
         self,
@@ -57,6 +80,7 @@ class Patch(Owner):
         better: Optional[Tokens] = None,
         marks: Optional[Sequence[int]] = None,
         extent: str = "all",
+        also_avoid: Optional[Mapping[int, Sequence[int]]] = None,
         weight: float = 1.0,
     ) -> None:
         """Adds one output that the model should stop, or keep, writing.
@@ -69,19 +93,70 @@ class Patch(Owner):
 
         `extent` says which tokens of each matched run to avoid: "all", "first" (which
         also lowers every other continuation that starts alike) or "last" (narrowest).
+        `also_avoid` maps positions of the output to more token ids to avoid there.
         An `Output` of `generate` may stand for its text: its very ids are used.
 
         Raises `ArgumentError` if `avoid` or `better` matches nothing: a patch that
         avoids nothing is nearly always a typing error.
         """
+        found = self._marks(output, avoid, better, marks, extent)
+        self._session.add("session_add", [input], [output], found, weight, also_avoid)
+
+    def hold_out(
+        self,
+        input: Tokens,
+        output: Tokens,
+        *,
+        avoid: Optional[Avoid] = None,
+        better: Optional[Tokens] = None,
+        marks: Optional[Sequence[int]] = None,
+        extent: str = "all",
+    ) -> None:
+        """Adds one output that is measured and never trained on; arguments as of `add`.
+
+        What the best weights of a run are, held-out outputs decide.
+        """
+        found = self._marks(output, avoid, better, marks, extent)
+        self._session.add("session_add_held_out", [input], [output], found)
+
+    def add_triple(
+        self,
+        input: Tokens,
+        output: Tokens,
+        corrected: Tokens,
+        *,
+        converter: str = "negative-diff",
+        weight: float = 1.0,
+    ) -> None:
+        """Adds what one of T5Patches' converters makes of an output and its correction.
+
+        "negative-first", "negative-diff" and "negative-full" avoid the first token of
+        `output` that differs, every one, or all of it, and keep the rest;
+        "corrective-first", "-diff" and "-full" keep the like of `corrected` and ignore the
+        rest; "mixed-first", "-diff" and "-full" are negative, or corrective-full where
+        `corrected` has more tokens. Outputs are aligned by a shortest edit.
+        """
+        number = choice(t.CONVERTERS, converter, "converter")
+        marks, uses_corrected = marks_of_triple(self._model, output, corrected, number)
+        chosen = corrected if uses_corrected else output
+        self._session.add("session_add", [input], [chosen], marks, weight)
+
+    def _marks(
+        self,
+        output: Tokens,
+        avoid: Optional[Avoid],
+        better: Optional[Tokens],
+        marks: Optional[Sequence[int]],
+        extent: str,
+    ) -> Optional[Sequence[int]]:
         if sum(given is not None for given in (avoid, better, marks)) > 1:
             raise ArgumentError("give one of avoid, better and marks, not several")
         number = choice(t.EXTENTS, extent, "extent")
         if marks is None and (avoid is not None or better is not None):
-            marks = marks_for(self._model, output, avoid, better, number)
-        elif marks is not None and not all(mark in (t.AVOID, t.IGNORE, t.KEEP) for mark in marks):
+            return marks_for(self._model, output, avoid, better, number)
+        if marks is not None and not all(mark in (t.AVOID, t.IGNORE, t.KEEP) for mark in marks):
             raise ArgumentError(f"marks are -1, 0 or 1, found {list(marks)}")
-        self._session.add("session_add", [input], [output], marks, weight)
+        return marks
 
     def guard(self, pairs: Iterable[Tuple[Tokens, Tokens]]) -> None:
         """Adds held-out pairs (input, output) whose behaviour must not drift."""
@@ -92,22 +167,135 @@ class Patch(Owner):
         """Does one training step: forward, backward, update."""
         return self._session.step()
 
+    def plan(self) -> Plan:
+        """What the patch would do: the price of each mark, the spellings that are avoided,
+        memory and time. Changes nothing."""
+        plan = self._session.plan()
+        runs: Dict[str, int] = {}
+        previous: Optional[PlannedMark] = None
+        text = ""
+        for mark in plan.marks:
+            piece = self._model.piece(mark.id) or f"<{mark.id}>"
+            follows = previous is not None and (previous.example, previous.position + 1) == (
+                mark.example,
+                mark.position,
+            )
+            if text and not follows:
+                runs[text] = runs.get(text, 0) + 1
+            text = f"{text} {piece}" if follows else piece
+            previous = mark
+        if text:
+            runs[text] = runs.get(text, 0) + 1
+        ordered = dict(sorted(runs.items(), key=lambda item: (-item[1], item[0])))
+        return dataclasses.replace(plan, spellings=ordered)
+
     def run(
         self,
         *,
         max_steps: Optional[int] = None,
         evaluate_every: Optional[int] = None,
+        patience: Optional[int] = None,
+        select: Optional[str] = None,
+        state_path: Union[str, "os.PathLike[str]", None] = None,
+        save_every: Optional[int] = None,
         progress: Progress = None,
     ) -> Report:
-        """Trains until the goal is met, the guard is about to break, or steps run out.
+        """Trains until the goal is met, nothing improves any more, the guard is about to
+        break, or steps run out.
 
-        If the guard is about to break, the weights return to the last evaluation at
-        which it held. `evaluate_every` counts steps between evaluations. `progress` is
-        True for a bar on stderr, or a function called with each `Step`: returning False
-        ends the run, and what it raises comes out of here. Ctrl-C stops the run after
-        the step in progress; `cancel()` from another thread raises `CancelledError`.
+        Every `evaluate_every` steps it measures; of the evaluations at which the guard held
+        the weights return to the best: by `select` that with the lowest probability of
+        avoided tokens ("avoid_p", of held-out outputs if there are any), with the lowest
+        held-out loss ("loss"), or the "last". `patience` evaluations without a better one
+        end the run. `state_path` receives the whole state every `save_every` steps, for
+        `load_state`.
+
+        `progress` is True for a bar on stderr, or a function called with each `Step`:
+        returning False ends the run with the weights of that step, and what it raises comes
+        out of here. Ctrl-C stops the run after the step in progress; `cancel()` from another
+        thread raises `CancelledError`. `DivergedError` leaves the best weights so far.
         """
-        return self._session.run(max_steps, evaluate_every, progress)
+        values = {
+            "max_steps": max_steps,
+            "evaluate_every": evaluate_every,
+            "patience": patience,
+            "select": select,
+            "state_path": state_path,
+            "save_every": save_every,
+        }
+        return self._session.run(values, progress)
+
+    def sweep(
+        self,
+        *,
+        learning_rates: Sequence[float] = (),
+        alphas: Sequence[float] = (),
+        max_steps: Optional[int] = None,
+        evaluate_every: Optional[int] = None,
+        patience: Optional[int] = None,
+        select: Optional[str] = None,
+        progress: Progress = None,
+    ) -> Sweep:
+        """Runs every pair of a learning rate and an alpha from where the patch stands, and
+        keeps the best: of those whose guard holds, the one that `select` scores lowest, as
+        `run` does. Empty: the patch's own alone."""
+        values = {
+            "max_steps": max_steps,
+            "evaluate_every": evaluate_every,
+            "patience": patience,
+            "select": select,
+        }
+        return self._session.sweep(list(learning_rates), list(alphas), values, progress)
+
+    def on_policy(
+        self,
+        inputs: Sequence[str],
+        mark: Callable[[str, Output], Optional[Avoid]],
+        *,
+        rounds: int = 3,
+        max_new_tokens: int = 64,
+        max_steps: Optional[int] = None,
+        evaluate_every: Optional[int] = None,
+        progress: Progress = None,
+    ) -> List[Report]:
+        """Writes outputs with the patched weights, marks them, trains on, and so again.
+
+        A model that no longer writes what was flagged may write the like of it instead:
+        each round looks. `mark` is called with an input and its output and returns what to
+        avoid in it, as of `add`, or None; such an output is kept. The reference stays what
+        it was. Ends early once nothing is marked. Returns a report for each round.
+        """
+        reports: List[Report] = []
+        for _ in range(rounds):
+            with self.model() as patched:
+                outputs = patched.generate(list(inputs), max_new_tokens=max_new_tokens)
+            found = [mark(text, output) for text, output in zip(inputs, outputs)]
+            if not any(found):
+                break
+            for text, output, avoid in zip(inputs, outputs, found):
+                self.add(text, output, avoid=avoid or None)
+            reports.append(
+                self.run(max_steps=max_steps, evaluate_every=evaluate_every, progress=progress)
+            )
+        return reports
+
+    def model(self) -> "Model":
+        """A model of its own on the trained weights as they are now, committed or not."""
+        from .model import Model
+
+        out = c_void_p()
+        with self._session.handle as session:
+            functions.session_model(session, byref(out))
+        return Model(out.value, f"{self._model!r}, patched")
+
+    def save_state(self, path: Union[str, "os.PathLike[str]"]) -> None:
+        """Writes weights, optimizer and position to a file, whole or not at all."""
+        self._session.save(path)
+
+    def load_state(self, path: Union[str, "os.PathLike[str]"]) -> int:
+        """Goes back to where a patch of the same model, options and examples was saved, to
+        the bit; returns the steps done there. `MismatchError` if one of them differs."""
+        return self._session.load(path)
 
     def evaluate(self) -> Evaluation:
         """Measures the trained copy against the original on examples and guard."""

@@ -3,7 +3,7 @@
 import ctypes
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 if TYPE_CHECKING:
     Floats = memoryview[float]
@@ -164,6 +164,14 @@ class Evaluation:
     guard_kl: float
     guard_flips: float
     """Share of guard tokens whose most likely token changed, 0...1."""
+    held_out_avoid_p_before: float = 0.0
+    held_out_avoid_p_after: float = 0.0
+    """Mean probability of the avoided tokens of held-out examples."""
+    held_out_loss: float = 0.0
+    """The loss on held-out examples, as a step's."""
+    root_kl: float = 0.0
+    root_flips: float = 0.0
+    """The guard's drift from the root model."""
 
     def __str__(self) -> str:
         return (
@@ -174,12 +182,103 @@ class Evaluation:
         )
 
 
+@dataclass
+class Gradients:
+    """What a gradients hook may look at and change; valid during the call only."""
+
+    values: Floats
+    """float32 [count]: `numpy.asarray` shares it."""
+    weight: float
+    """Of the marked tokens that values and loss are means over."""
+    loss: float
+    """What the step will report."""
+    is_sum: bool
+    """True if values and loss are sums instead (form="published")."""
+
+
+@dataclass(frozen=True)
+class PlannedMark:
+    """One position that avoids something."""
+
+    example: int
+    position: int
+    id: int
+    q: float
+    """The reference's probability of what is avoided there."""
+    price: float
+    """-log(1 - q), nats: the least that unsaying it costs in KL there."""
+    is_context_free: bool
+    """True if these tokens are avoided in two examples at least and kept in none: then
+    `banned_phrases` of `generate` unsays them exactly, at no price."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a patch would do, before anything is trained."""
+
+    avoided_count: int
+    kept_count: int
+    context_free_count: int
+    mean_price: float
+    highest_price: float
+    memory_bytes: int
+    """The patch's peak, the model not counted."""
+    seconds_per_step: float
+    trained_count: int
+    """Parameters that may change."""
+    marks: List[PlannedMark] = field(default_factory=list, repr=False)
+    spellings: Dict[str, int] = field(default_factory=dict)
+    """The runs of tokens that are avoided, as the vocabulary spells them, and how often."""
+
+    def __str__(self) -> str:
+        lines = [
+            f"avoids {self.avoided_count} tokens, keeps {self.kept_count}; "
+            f"price {self.mean_price:.3f} nats on average, {self.highest_price:.3f} at most",
+            f"trains {self.trained_count:,} parameters in {self.memory_bytes / 2**20:,.0f} MB, "
+            f"{self.seconds_per_step:.2f} s a step",
+        ]
+        lines += [f"  {count:5} x {text}" for text, count in self.spellings.items()]
+        if self.context_free_count:
+            lines.append(
+                f"{self.context_free_count} avoided tokens are avoided wherever they stand: "
+                "generate(banned_phrases=...) unsays them exactly, at no price"
+            )
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting of a sweep."""
+
+    learning_rate: float
+    alpha: float
+    ending: str
+    steps: int
+    diverged: bool
+    evaluation: Evaluation
+    """Of the best weights of its run."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Every trial of a sweep, and which was kept."""
+
+    trials: List[Trial]
+    chosen: Optional[int]
+    """None if no trial held the guard: then the weights are as before."""
+
+    @property
+    def best(self) -> Optional[Trial]:
+        return None if self.chosen is None else self.trials[self.chosen]
+
+
 @dataclass(frozen=True)
 class Report:
     """How a run ended."""
 
     ending: str
-    """By "goal" (met), "steps" (used up), "guard" (about to break), "caller" (stopped)."""
+    """By "goal" (met), "steps" (used up), "guard" (about to break), "caller" (stopped),
+    "patience" (nothing improved any more)."""
     evaluation: Evaluation
     steps: int
     seconds: float

@@ -1,0 +1,137 @@
+import CUnsay
+import Support
+import T5
+import Tensors
+import Training
+
+/// What a session would do. Names as in `unsay_plan`.
+package struct Plan: Sendable {
+    package var avoidedCount = 0
+    package var keptCount = 0
+    package var contextFreeCount = 0
+    package var meanPrice = 0.0
+    package var highestPrice = 0.0
+    package var memoryBytes = 0
+    package var secondsPerStep = 0.0
+    package var trainedCount = 0
+    package var marks: [PlannedMark] = []
+}
+
+/// One position that avoids something. Names as in `unsay_planned_mark`.
+package struct PlannedMark: Sendable {
+    package let example: Int
+    package let position: Int
+    package let id: Int32
+    package let q: Double
+    package let price: Double
+    package let isContextFree: Bool
+}
+
+extension Session {
+    /// Prices every mark, and predicts memory and time from the batches to come; trains nothing.
+    package func plan() throws -> Plan {
+        try exclusively {
+            let training = try prepare()
+            var plan = Plan()
+            plan.trainedCount = training.trainer.weights.layout.slots.reduce(0) { $0 + $1.count }
+            try price(training.trainer, &plan)
+            plan.memoryBytes = try predictedBytes(training)
+            let clock = ContinuousClock()
+            let start = clock.now
+            var trial = order
+            let batch = trial.next(options.batchSize, of: examples.count).map { examples[$0] }
+            _ = try accumulate(
+                training.trainer, batch, normaliser: training.trainer.normaliser(of: batch))
+            plan.secondsPerStep = (clock.now - start) / .seconds(1)
+            return plan
+        }
+    }
+
+    private func price(_ trainer: Trainer, _ plan: inout Plan) throws {
+        let places = examples.enumerated().flatMap { index, example in
+            example.marked.map { (example: index, position: $0) }
+        }
+        let isFree = contextFree()
+        var next = 0
+        trainer.publish()
+        try trainer.compareMarked(
+            examples, \.reference, head: reference.network.head, between: stopIfCancelled
+        ) { target, comparison in
+            let place = places[next]
+            next += 1
+            if target.mark > 0 { plan.keptCount += 1 }
+            guard !comparison.probabilities.isEmpty else { return }
+            plan.avoidedCount += comparison.probabilities.count
+            plan.marks.append(
+                PlannedMark(
+                    example: place.example, position: place.position, id: target.id,
+                    q: comparison.probabilities.reduce(0) { $0 + $1.before },
+                    price: comparison.price,
+                    isContextFree: isFree[place.example].contains(place.position)))
+        }
+        let prices = plan.marks.map(\.price)
+        plan.meanPrice = prices.reduce(0, +) / Double(max(prices.count, 1))
+        plan.highestPrice = prices.max() ?? 0
+        plan.contextFreeCount = plan.marks.reduce(0) { $0 + ($1.isContextFree ? 1 : 0) }
+    }
+
+    /// The positions of each example whose run of avoided tokens is avoided in two examples at
+    /// least, and in all outputs kept nowhere.
+    private func contextFree() -> [Set<Int>] {
+        struct Run { let range: Range<Int>, ids: [Int32] }
+        let runs = examples.map { example in
+            var runs: [Run] = []
+            var begin: Int?
+            for position in 0...example.targets.count {
+                let isAvoided =
+                    position < example.targets.count && example.targets[position].mark < 0
+                if isAvoided {
+                    begin = begin ?? position
+                } else if let first = begin {
+                    let range = first..<position
+                    runs.append(Run(range: range, ids: example.targets[range].map(\.id)))
+                    begin = nil
+                }
+            }
+            return runs
+        }
+        var counts: [[Int32]: Int] = [:]
+        for own in runs { for ids in Set(own.map(\.ids)) { counts[ids, default: 0] += 1 } }
+        var candidates = Set(counts.filter { $0.value >= 2 }.keys)
+        let lengths = Set(candidates.map(\.count))
+        for example in examples + heldOut + guards {
+            let ids = example.targets.map(\.id)
+            for (position, target) in example.targets.enumerated() where target.mark >= 0 {
+                for length in lengths where position + length <= ids.count {
+                    candidates.remove(Array(ids[position..<position + length]))
+                }
+            }
+        }
+        return runs.map { own in
+            Set(own.filter { candidates.contains($0.ids) }.flatMap(\.range))
+        }
+    }
+
+    /// The most that the session will hold at once, less the model itself.
+    private func predictedBytes(_ training: Training) throws -> Int {
+        let trainer = training.trainer
+        let size = options.microBatchSize == 0 ? options.batchSize : options.microBatchSize
+        // The largest batch that can be drawn.
+        let largest = examples.sorted {
+            $0.input.count + $0.targets.count > $1.input.count + $1.targets.count
+        }.prefix(size)
+        let batch = Batch(
+            Array(largest), decoderStart: model.configuration.decoderStartTokenID)
+        let (passes, always) = trainer.predictedBytes(batch)
+        let state = training.optimizer.state.reduce(0) { $0 + 4 * $1.count }
+        let best = 4 * training.values.count
+        let decay = training.decayTarget.map { 4 * $0.count } ?? 0
+        let states = (examples + heldOut + guards).reduce(0) { sum, example in
+            let copies = (reference === original ? 1 : 2) + (example.root == nil ? 0 : 1)
+            return sum + copies * 4 * example.marked.count * model.configuration.dModel
+        }
+        // A pass that measures has batches of its own size.
+        let measuring = trainer.measuringBytes(examples + heldOut + guards)
+        return always + state + best + decay + states + max(passes, measuring)
+    }
+}

@@ -1,0 +1,220 @@
+import Tensors
+
+/// The weights that a session trains, in one flat array that an optimizer runs over, and the
+/// network that they make together with those it leaves alone.
+package final class TrainedWeights: Sendable {
+    package let layout: TrainedLayout
+    package let values: FloatBuffer
+    /// Views of `values` and of the snapshot's memory; valid as long as this object.
+    package let network: Network
+    /// Holds the weights that are not trained, and those that factors are added to.
+    private let snapshot: WeightsSnapshot
+    /// Plain copies of untrained weights that stand side by side with trained ones.
+    private let copies: [FloatBuffer]
+    /// The table of which some rows are trained.
+    private let table: (index: Int, copy: FloatBuffer)?
+
+    /// The snapshot's weights: factors make no change at first.
+    ///
+    /// - Parameter seed: of the first factors, which are drawn uniformly from within
+    ///   ±1/sqrt(inputs), as PEFT has them; the second are 0.
+    package init(_ layout: TrainedLayout, _ snapshot: WeightsSnapshot, seed: UInt64 = 0) throws {
+        let values = try FloatBuffer(count: layout.flatCount, zeroed: true)
+        var copies: [FloatBuffer] = []
+        var table: (index: Int, copy: FloatBuffer)?
+        let views = FlatViews(layout, values)
+        network = try snapshot.network(
+            projection: { indices, packed in
+                let adapters = views.adapters(indices)
+                guard indices.contains(where: { layout.shares[$0].needsPlain }) else {
+                    return Projection(packed, adapters: adapters)
+                }
+                let parts = try indices.map { index in
+                    if let trained = views.whole(index) { return trained }
+                    let parameter = layout.base.parameters[index]
+                    let copy = try FloatBuffer(count: parameter.count)
+                    snapshot.read(
+                        index, into: UnsafeMutableBufferPointer(start: copy.base, count: copy.count)
+                    )
+                    copies.append(copy)
+                    if case .rows = layout.shares[index] { table = (index, copy) }
+                    return Rows(base: copy.base, count: parameter.rows, width: parameter.columns)
+                }
+                return Projection(parts, adapters: adapters)
+            },
+            table: { index, rows in views.whole(index) ?? rows })
+        self.layout = layout
+        self.values = values
+        self.snapshot = snapshot
+        self.copies = copies
+        self.table = table
+        reset(seed: seed)
+    }
+
+    /// The floats of untrained weights that it holds once more.
+    package var copiedCount: Int { copies.reduce(0) { $0 + $1.count } }
+
+    /// Returns to the snapshot's weights.
+    package func reset(seed: UInt64) {
+        for (index, share) in layout.shares.enumerated() {
+            switch share {
+            case .frozen: break
+            case .whole(let slot): snapshot.read(index, into: self.slot(slot))
+            case .rows(let slot, let ids):
+                guard let copy = table?.copy else { break }
+                snapshot.read(
+                    index, into: UnsafeMutableBufferPointer(start: copy.base, count: copy.count))
+                forEachRow(slot, ids) { own, whole, width in
+                    own.update(from: whole, count: width)
+                }
+            case .factors(let a, let b):
+                let first = self.slot(a)
+                let bound = 1 / Float(layout.slots[a].columns).squareRoot()
+                let key = mixed(seed, UInt64(index))
+                for i in first.indices {
+                    let unit = Float(mixed(key, UInt64(i)) >> 40) / 16_777_216  // 2^24
+                    first[i] = bound * (2 * unit - 1)
+                }
+                self.slot(b).update(repeating: 0)
+            }
+        }
+    }
+
+    /// Takes over the trained rows of the same weights from a layout with fewer of them.
+    package func takeRows(from other: TrainedWeights) {
+        for (index, share) in layout.shares.enumerated() {
+            guard case .rows(let slot, let ids) = share,
+                case .rows(let from, let known) = other.layout.shares[index]
+            else { continue }
+            let width = layout.slots[slot].columns
+            for (row, id) in ids.enumerated() {
+                guard let place = known.firstIndex(of: id) else { continue }
+                (values.base + layout.slots[slot].offset + row * width).update(
+                    from: other.values.base + other.layout.slots[from].offset + place * width,
+                    count: width)
+            }
+        }
+        publish()
+    }
+
+    /// Makes what was written to `values` the network's. Call after every change.
+    package func publish() {
+        guard let table, case .rows(let slot, let ids) = layout.shares[table.index] else { return }
+        forEachRow(slot, ids) { own, whole, width in whole.update(from: own, count: width) }
+    }
+
+    /// Calls `body` with a trained row, its place in the whole table, and their width.
+    private func forEachRow(
+        _ slot: Int, _ ids: [Int32],
+        _ body: (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>, Int) -> Void
+    ) {
+        guard let copy = table?.copy else { return }
+        let slot = layout.slots[slot]
+        for (row, id) in ids.enumerated() {
+            body(
+                values.base + slot.offset + row * slot.columns,
+                copy.base + Int(id) * slot.columns, slot.columns)
+        }
+    }
+
+    private func slot(_ index: Int) -> UnsafeMutableBufferPointer<Float> {
+        let slot = layout.slots[index]
+        return UnsafeMutableBufferPointer(start: values.base + slot.offset, count: slot.count)
+    }
+
+    /// The factors that change a weight, if factors do.
+    package func factors(_ index: Int) -> LowRank? {
+        guard case .factors(let a, let b) = layout.shares[index] else { return nil }
+        return LowRank(
+            a: Array(slot(a)), b: slot(b).map { layout.scale * $0 }, rank: layout.rank)
+    }
+
+    /// Writes weight `index` of the network, as it is now, row-major: with factors merged.
+    package func read(_ index: Int, into out: UnsafeMutableBufferPointer<Float>) {
+        if case .whole(let slot) = layout.shares[index] {
+            _ = out.update(from: self.slot(slot))
+            return
+        }
+        snapshot.read(index, into: out)
+        if case .rows(let slot, let ids) = layout.shares[index], let base = out.baseAddress {
+            let slot = layout.slots[slot]
+            for (row, id) in ids.enumerated() {
+                (base + Int(id) * slot.columns).update(
+                    from: values.base + slot.offset + row * slot.columns, count: slot.columns)
+            }
+        }
+        factors(index)?.add(to: out)
+    }
+}
+
+/// Gradients of what a session trains, laid out as it is.
+package final class Gradients: Sendable {
+    package let values: FloatBuffer
+    /// Views of `values`; what is not trained has no rows.
+    package let network: Network
+
+    package init(_ layout: TrainedLayout, _ snapshot: WeightsSnapshot) throws {
+        let values = try FloatBuffer(count: layout.flatCount, zeroed: true)
+        let views = FlatViews(layout, values)
+        let none = Rows(base: values.base, count: 0, width: 0)
+        self.values = values
+        network = try snapshot.network(
+            projection: { indices, _ in
+                Projection(
+                    indices.map { views.whole($0) ?? none }, adapters: views.adapters(indices),
+                    chosen: views.chosen(indices))
+            },
+            table: { index, _ in views.whole(index) ?? none })
+    }
+
+    package func zero() {
+        values.base.update(repeating: 0, count: values.count)
+    }
+}
+
+/// The parts of a flat array as rows.
+private struct FlatViews {
+    private let layout: TrainedLayout
+    private let values: FloatBuffer
+
+    init(_ layout: TrainedLayout, _ values: FloatBuffer) {
+        self.layout = layout
+        self.values = values
+    }
+
+    private func rows(_ slot: Int) -> Rows {
+        let slot = layout.slots[slot]
+        return Rows(base: values.base + slot.offset, count: slot.rows, width: slot.columns)
+    }
+
+    func whole(_ index: Int) -> Rows? {
+        if case .whole(let slot) = layout.shares[index] { rows(slot) } else { nil }
+    }
+
+    /// The rows that are trained of a table that stands alone.
+    func chosen(_ indices: [Int]) -> ChosenRows? {
+        guard case .rows(let slot, let ids) = layout.shares[indices[0]] else { return nil }
+        return ChosenRows(ids: ids, rows: rows(slot))
+    }
+
+    /// Of weights side by side.
+    func adapters(_ indices: [Int]) -> [Adapter] {
+        var first = 0
+        return indices.compactMap { index in
+            let outputs = first..<first + layout.base.parameters[index].rows
+            first = outputs.upperBound
+            guard case .factors(let a, let b) = layout.shares[index] else { return nil }
+            return Adapter(outputs: outputs, a: rows(a), b: rows(b), scale: layout.scale)
+        }
+    }
+}
+
+extension TrainedLayout.Share {
+    /// Whether the network reads it from a plain copy.
+    fileprivate var needsPlain: Bool {
+        switch self {
+        case .frozen, .factors: false
+        case .whole, .rows: true
+        }
+    }
+}

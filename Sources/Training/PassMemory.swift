@@ -1,0 +1,182 @@
+import T5
+import Tensors
+
+/// The floats that the arena of a training pass holds at its peak, counted as `runStack` and
+/// its kin ask for them: what a plan predicts.
+struct PassMemory {
+    let configuration: T5Configuration
+    let layout: TrainedLayout
+    let options: TrainerOptions
+    let columnsNeedReference: Bool
+
+    private var c: T5Configuration { configuration }
+    private var d: Int { c.dModel }
+    private var inner: Int { c.innerDim }
+    private var hidden: Int { c.dFF * (c.isGated ? 2 : 1) }
+    private var isDropping: Bool { options.dropout > 0 }
+
+    /// What one side of a batch holds.
+    private struct Side {
+        let rows: Int
+        /// Of the other side; 0 in an encoder.
+        let sources: Int
+        let longest: Int
+        let blocks: Int
+        let keeps: TapeKeeping
+        let prefix: String
+    }
+
+    func peak(_ batch: Batch, _ reach: BackwardReach) -> Int {
+        let sources = batch.sources.total, targets = batch.targets.total
+        let marked = batch.markedRows.count
+        let encoder = Side(
+            rows: sources, sources: 0, longest: batch.sources.longest, blocks: c.numLayers,
+            keeps: BackwardReach.keeps(reach.encoder, recomputes: options.recomputes),
+            prefix: "encoder")
+        let decoder = Side(
+            rows: targets, sources: sources, longest: batch.targets.longest,
+            blocks: c.numDecoderLayers,
+            keeps: BackwardReach.keeps(reach.decoder, recomputes: options.recomputes),
+            prefix: "decoder")
+        var peak = 0
+        var held = 0
+        func need(_ more: Int) { peak = max(peak, held + more) }
+        func forward(_ side: Side) {
+            need(transient(side))
+            held += kept(side)
+            need(0)
+        }
+        forward(encoder)
+        forward(decoder)
+        let block = min(max(16, blockFloats / c.vocabSize), marked)
+        let gradient = decoder.keeps == .nothing ? 0 : targets * d
+        held += gradient
+        need(
+            marked * d * (columnsNeedReference ? 3 : 2)
+                + block * c.vocabSize * (columnsNeedReference ? 3 : 2)
+                + Self.panels(d, block))
+        guard decoder.keeps != .nothing else { return peak }
+        if encoder.keeps != .nothing { held += sources * d }
+        need(backward(decoder))
+        if encoder.keeps != .nothing { need(backward(encoder)) }
+        return peak
+    }
+
+    /// A packed matrix.
+    private static func panels(_ outputs: Int, _ inputs: Int) -> Int {
+        (outputs + PackedMatrix.panelWidth - 1) / PackedMatrix.panelWidth
+            * PackedMatrix.panelWidth * inputs
+    }
+
+    /// The largest matrix of a stack that is packed anew for a product.
+    private func packing(_ side: Side, backward: Bool) -> Int {
+        layout.base.parameters.indices.filter {
+            layout.base.parameters[$0].name.hasPrefix(side.prefix + ".block")
+                && layout.base.parameters[$0].shape.count == 2
+        }.map { index in
+            let parameter = layout.base.parameters[index]
+            let size = Self.panels(parameter.rows, parameter.columns)
+            switch layout.shares[index] {
+            case .whole, .rows: return size
+            // Unpacked, then packed the other way round; with it what stands beside it.
+            case .frozen, .factors: return backward ? size * 2 * sharing(parameter) : 0
+            }
+        }.max() ?? 0
+    }
+
+    /// How many matrices lie packed as one with it.
+    private func sharing(_ parameter: Parameter) -> Int {
+        let name = parameter.name
+        if name.contains("SelfAttention"), !name.contains(".o.") { return 3 }
+        if name.contains("EncDecAttention.k") || name.contains("EncDecAttention.v") { return 2 }
+        return name.contains("wi_") ? 2 : 1
+    }
+
+    private func selfAttentionTape(_ side: Side) -> Int {
+        side.rows * (d + 1 + 4 * inner + c.numHeads)
+    }
+
+    private func crossAttentionTape(_ side: Side) -> Int {
+        guard side.sources > 0 else { return 0 }
+        return side.rows * (d + 1 + 2 * inner + c.numHeads) + side.sources * 2 * inner
+    }
+
+    private func feedForwardTape(_ side: Side) -> Int {
+        side.rows * (d + 1 + hidden + c.dFF)
+    }
+
+    private func blockTape(_ side: Side) -> Int {
+        selfAttentionTape(side) + crossAttentionTape(side) + feedForwardTape(side)
+            + side.rows * d * (side.sources > 0 ? 3 : 2)
+    }
+
+    /// States, the stream and the biases, and what stays of each block.
+    private func kept(_ side: Side) -> Int {
+        let states = side.rows * d
+        guard side.keeps != .nothing else { return states }
+        let tables = c.hasBiasPerLayer ? side.blocks : 1
+        let around = states * 2 + side.rows + tables * c.numHeads * (2 * side.longest - 1)
+        return around
+            + (0..<side.blocks).reduce(0) { sum, block in
+                switch side.keeps {
+                case .layers(let from): sum + (block < from ? 0 : blockTape(side))
+                case .inputs(let from): sum + (block < from ? 0 : states)
+                case .nothing: sum
+                }
+            }
+    }
+
+    /// What the forward pass of one layer needs and gives back, or the stack that keeps nothing.
+    private func transient(_ side: Side) -> Int {
+        let branch = isDropping ? side.rows * d : 0
+        let layer =
+            max(selfAttentionTape(side), crossAttentionTape(side), feedForwardTape(side)) + branch
+            + packing(side, backward: false)
+        switch side.keeps {
+        case .layers: return kept(side) + branch + packing(side, backward: false)
+        case .inputs: return kept(side) + layer
+        case .nothing: return side.rows * d * 2 + layer
+        }
+    }
+
+    private func backward(_ side: Side) -> Int {
+        let branch = isDropping ? side.rows * d : 0
+        let own = side.rows * (4 * inner + d)
+        let cross =
+            side.sources > 0 ? side.rows * (2 * inner + d) + side.sources * 2 * inner : 0
+        let dense = side.rows * (c.dFF + hidden + d)
+        // The left factor of a weight's gradient is packed as well.
+        let packing = max(
+            packing(side, backward: true), Self.panels(max(d, c.dFF), side.rows),
+            Self.panels(d, side.sources))
+        let again = if case .inputs = side.keeps { blockTape(side) } else { 0 }
+        return side.rows * d + max(own, cross, dense) + branch + packing + again
+    }
+}
+
+extension Trainer {
+    /// The bytes that passes over batches like this one take, and those that are there from the
+    /// start: weights, gradients, head.
+    package func predictedBytes(_ batch: Batch) -> (passes: Int, always: Int) {
+        let memory = PassMemory(
+            configuration: configuration, layout: weights.layout, options: options,
+            columnsNeedReference: settings.columns.needsReference)
+        let reach = BackwardReach(gradients.network, batch)
+        return (
+            4 * memory.peak(batch, reach),
+            4 * (2 * weights.values.count + weights.copiedCount + head.ownCount)
+        )
+    }
+}
+
+extension Trainer {
+    /// The bytes that comparing the examples with an original takes.
+    package func measuringBytes(_ examples: [Example]) -> Int {
+        let memory = PassMemory(
+            configuration: configuration, layout: weights.layout, options: options,
+            columnsNeedReference: true)
+        return batches(
+            of: examples, tokens: measuringTokens, decoderStart: configuration.decoderStartTokenID
+        ).map { 4 * memory.peak($0, BackwardReach(decoder: nil, encoder: nil)) }.max() ?? 0
+    }
+}
