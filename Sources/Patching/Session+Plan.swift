@@ -114,15 +114,6 @@ extension Session {
 
     /// The most that the session will hold at once, less the model itself.
     private func predictedBytes(_ training: Training) throws -> Int {
-        let trainer = training.trainer
-        let size = options.microBatchSize == 0 ? options.batchSize : options.microBatchSize
-        // The largest batch that can be drawn.
-        let largest = examples.sorted {
-            $0.input.count + $0.targets.count > $1.input.count + $1.targets.count
-        }.prefix(size)
-        let batch = Batch(
-            Array(largest), decoderStart: model.configuration.decoderStartTokenID)
-        let (passes, always) = trainer.predictedBytes(batch)
         let state = training.optimizer.state.reduce(0) { $0 + 4 * $1.count }
         let best = 4 * training.values.count
         let decay = training.decayTarget.map { 4 * $0.count } ?? 0
@@ -130,8 +121,21 @@ extension Session {
             let copies = (reference === original ? 1 : 2) + (example.root == nil ? 0 : 1)
             return sum + copies * 4 * example.marked.count * model.configuration.dModel
         }
-        // A pass that measures has batches of its own size.
-        let measuring = trainer.measuringBytes(examples + heldOut + guards)
-        return always + state + best + decay + states + max(passes, measuring)
+        return training.trainer.constantBytes + state + best + decay + states
+            + passBytes(training.trainer)
+    }
+
+    /// What passes need at their peak, over the largest batch that can be drawn and over those
+    /// that only measure.
+    func passBytes(_ trainer: Trainer) -> Int {
+        let size = options.microBatchSize == 0 ? options.batchSize : options.microBatchSize
+        let largest = examples.sorted {
+            $0.input.count + $0.targets.count > $1.input.count + $1.targets.count
+        }.prefix(size)
+        let batch = Batch(
+            Array(largest), decoderStart: model.configuration.decoderStartTokenID)
+        return max(
+            trainer.passBytes(batch), trainer.measuringBytes(examples),
+            trainer.measuringBytes(heldOut), trainer.measuringBytes(guards))
     }
 }

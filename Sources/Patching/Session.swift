@@ -32,6 +32,8 @@ package final class Session: @unchecked Sendable {
     var history: [(step: Int, evaluation: Evaluation)] = []
     /// What a saved session brought along for the run to go on with.
     var resumedBest: BestWeights?
+    /// Examples of all kinds at the last call of `prepare`.
+    private var preparedCount = 0
     private let isInUse = Atomic<Bool>(false)
     private let isCancelled = Atomic<Bool>(false)
 
@@ -122,6 +124,13 @@ package final class Session: @unchecked Sendable {
             throw Failure(UNSAY_E_STATE, "the session has no examples yet: add some first")
         }
         let training = try ready()
+        let count = examples.count + heldOut.count + guards.count
+        if count != preparedCount {
+            // A little more, for what lies between one block and the next.
+            let bytes = passBytes(training.trainer)
+            try training.trainer.reserve(bytes: bytes + bytes / 32)
+            preparedCount = count
+        }
         let pass = training.trainer.pass
         func keep(
             _ examples: [Example], _ weights: WeightsSnapshot,
@@ -175,7 +184,7 @@ package final class Session: @unchecked Sendable {
         try exclusively { Model(cloning: model, weights: try trainedSnapshot()) }
     }
 
-    private func trainedSnapshot() throws -> WeightsSnapshot {
+    func trainedSnapshot() throws -> WeightsSnapshot {
         try WeightsSnapshot(model.layout, model.configuration, workers: model.workers) {
             readTrained($0, into: $1)
         }

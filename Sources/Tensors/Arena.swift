@@ -4,7 +4,7 @@ import Support
 /// Memory for one forward or backward pass.
 ///
 /// Rows are handed out one after the other from slabs, which are kept when the arena is reset:
-/// repeated passes allocate nothing. What was handed out is valid until the arena is rewound
+/// passes like the ones before allocate nothing. What was handed out is valid until the arena is rewound
 /// before it, reset or freed. For one thread at a time.
 package final class Arena {
     /// A place to rewind to.
@@ -46,11 +46,29 @@ package final class Arena {
         used = mark.used
     }
 
-    /// Takes back everything.
+    /// Makes room for so many bytes at once, in place of what there is; takes back everything.
+    /// Memory that is never used is never touched.
+    ///
+    /// - Throws: `UNSAY_E_MEMORY`; the arena is as before, but empty.
+    package func reserve(bytes: Int) throws {
+        reset()
+        let floats = bytes / 4
+        guard floats > slabs.reduce(0, { $0 + $1.count }) else { return }
+        slabs = []
+        slabs = [try FloatBuffer(count: max(floats, Self.smallestSlab))]
+    }
+
+    /// Takes back everything. Several slabs become one that holds what was ever in use at once,
+    /// so that nothing is lost at their ends.
     package func reset() {
         filled = 0
         slab = 0
         used = 0
+        guard slabs.count > 1 else { return }
+        let size = max(peak, Self.smallestSlab)
+        slabs = []
+        peak = 0
+        if let whole = try? FloatBuffer(count: size) { slabs = [whole] }
     }
 
     /// The most memory that was in use at once.

@@ -155,17 +155,17 @@ struct PassMemory {
 }
 
 extension Trainer {
-    /// The bytes that passes over batches like this one take, and those that are there from the
-    /// start: weights, gradients, head.
-    package func predictedBytes(_ batch: Batch) -> (passes: Int, always: Int) {
+    /// The bytes that training passes over batches like this one take.
+    package func passBytes(_ batch: Batch) -> Int {
         let memory = PassMemory(
             configuration: configuration, layout: weights.layout, options: options,
             columnsNeedReference: settings.columns.needsReference)
-        let reach = BackwardReach(gradients.network, batch)
-        return (
-            4 * memory.peak(batch, reach),
-            4 * (2 * weights.values.count + weights.copiedCount + head.ownCount)
-        )
+        return 4 * memory.peak(batch, BackwardReach(gradients.network, batch))
+    }
+
+    /// The bytes that are there from the start: weights, gradients, head.
+    package var constantBytes: Int {
+        4 * (2 * weights.values.count + weights.copiedCount + head.ownCount)
     }
 }
 

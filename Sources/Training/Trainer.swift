@@ -80,6 +80,9 @@ package final class Trainer {
         head.pack(weights.network.head, workers: workers)
     }
 
+    /// Makes room for passes of so many bytes.
+    package func reserve(bytes: Int) throws { try arena.reserve(bytes: bytes) }
+
     /// The most memory that passes have needed at once, bytes.
     package var peakBytes: Int { arena.peakBytes }
 

@@ -62,6 +62,7 @@ extension unsay_step: SizedStruct {}
 extension unsay_evaluation: SizedStruct {}
 extension unsay_delta_info: SizedStruct {}
 extension unsay_plan: SizedStruct {}
+extension unsay_report_options: SizedStruct {}
 extension unsay_trial: SizedStruct {}
 extension unsay_sweep_options: SizedStruct {}
 

@@ -59,6 +59,7 @@ struct BackwardTests {
         let tiny = try TinyNetwork(isGated: isGated, activation: .geluNew)
         let all = try TrainedLayout(tiny.layout)
         let weights = try TrainedWeights(all, tiny.snapshot)
+        defer { withExtendedLifetime(weights) {} }
         let gradients = try Gradients(all, tiny.snapshot)
         let dropout = rate > 0 ? Dropout(rate: rate, keys: [11, 12]) : nil
         _ = try loss(weights.network, tiny, gradients: gradients, dropout: dropout)
@@ -88,6 +89,7 @@ struct BackwardTests {
     func storage() throws {
         let tiny = try TinyNetwork(isGated: true)
         let weights = try TrainedWeights(TrainedLayout(tiny.layout), tiny.snapshot)
+        defer { withExtendedLifetime(weights) {} }
         let packed = try loss(tiny.snapshot.network, tiny)
         let plain = try loss(weights.network, tiny)
         #expect(packed == plain)
@@ -98,6 +100,7 @@ struct BackwardTests {
         let tiny = try TinyNetwork(isGated: true)
         let all = try TrainedLayout(tiny.layout)
         let weights = try TrainedWeights(all, tiny.snapshot)
+        defer { withExtendedLifetime(weights) {} }
         let dropout = rate > 0 ? Dropout(rate: rate, keys: [5, 6]) : nil
         let found = try [false, true].map { recomputes in
             let gradients = try Gradients(all, tiny.snapshot)
@@ -115,6 +118,7 @@ struct BackwardTests {
         let tiny = try TinyNetwork(isGated: true)
         let layout = try TrainedLayout(tiny.layout, rank: 3, alpha: 6)
         let weights = try TrainedWeights(layout, tiny.snapshot, seed: 4)
+        defer { withExtendedLifetime(weights) {} }
         for i in 0..<weights.values.count { weights.values.base[i] += 0.05 * formula(i + 3) }
         let gradients = try Gradients(layout, tiny.snapshot)
         _ = try loss(weights.network, tiny, gradients: gradients)
@@ -143,6 +147,7 @@ struct BackwardTests {
         let tiny = try TinyNetwork(isGated: true)
         let layout = try TrainedLayout(tiny.layout, rank: 3, alpha: 6)
         let weights = try TrainedWeights(layout, tiny.snapshot, seed: 4)
+        defer { withExtendedLifetime(weights) {} }
         for i in 0..<weights.values.count { weights.values.base[i] += 0.05 * formula(i + 3) }
         let merged = try WeightsSnapshot(
             tiny.layout, tiny.configuration, workers: Workers(threads: 1)

@@ -133,6 +133,36 @@ void story_patch(unsay_model *model) {
     unsay_model_close(twin);
 }
 
+static int32_t has_package(void *context, size_t input, const char *text) {
+    ++*(int *)context;
+    HOLD(input < 2);
+    return strstr(text, "package") != NULL;
+}
+
+static void report(unsay_session *session) {
+    unsay_sequence inputs[2] = {
+        unsay_text("summarize: a library"), unsay_text("summarize: files")};
+    int asked = 0;
+    unsay_report *made = NULL;
+    unsay_generate_options generate;
+    unsay_generate_options_init(&generate, sizeof generate);
+    generate.max_new_tokens = 4;
+    unsay_report_options options;
+    unsay_report_options_init(&options, sizeof options);
+    options.title = "A <title>";
+    options.inputs = inputs;
+    options.input_count = 2;
+    options.generate = &generate;
+    options.detect = has_package;
+    options.context = &asked;
+    OK(unsay_session_report(session, &options, &made));
+    HOLD(asked == 4);
+    HOLD(strstr(unsay_report_json(made), "\"outputs\":2") != NULL);
+    HOLD(strstr(unsay_report_html(made), "A &lt;title&gt;") != NULL);
+    unsay_report_free(made);
+    unsay_report_free(NULL);
+}
+
 void story_plan(unsay_model *model, const char *scratch) {
     int8_t marks[64];
     unsay_example pair[2];
@@ -166,6 +196,7 @@ void story_plan(unsay_model *model, const char *scratch) {
     sweep.context = &trials;
     OK(unsay_session_sweep(session, &sweep, &chosen));
     HOLD(trials == 2 && chosen == 1);
+    report(session);
     OK(unsay_session_rollback(session));
 
     /* Saved after one step, another session takes the second as this one does. */

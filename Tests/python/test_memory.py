@@ -1,7 +1,12 @@
 """What opening costs, whatever the number of copies in the files."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 import sized_model
+from conftest import DEBSUM
 
 
 @pytest.mark.parametrize("files", [sized_model.FILES, sized_model.FILES[:2]])
@@ -14,3 +19,46 @@ def test_the_peak_is_little_above_the_weights_however_many_copies_the_files_hold
     # A model of 98 MB; the code and its buffers take some MB whatever the size.
     limit = 1.15 * weights + (8 << 20)
     assert grown < limit, f"{grown >> 20} MiB for {weights >> 20} MiB of weights"
+
+
+PATCH = """
+import json, random, sys
+import unsay
+
+def memory(field):
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+options = json.loads(sys.argv[2])
+model = unsay.open(sys.argv[1], threads=2)
+number = random.Random(0)
+pairs = [[[number.randrange(3, 8000) for _ in range(size)] for size in (128, 32)] for _ in range(24)]
+before = memory("VmRSS")
+with model.patch(max_avoid_p=0.0, max_guard_kl=1e9, max_guard_flips=1.0, **options) as patch:
+    for input, output in pairs:
+        patch.add(input, output, marks=[-1] * 2 + [1] * 30)
+    plan = patch.plan()
+    patch.run(max_steps=3, evaluate_every=2)
+    print(plan.memory_bytes, memory("VmHWM") - before)
+"""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"recompute": True},
+        {"micro_batch_size": 2, "optimizer": "adafactor"},
+        {"scope": "decoder"},
+        {"scope": "tokens"},
+        {"lora_rank": 8},
+    ],
+    ids=str,
+)
+def test_a_plan_predicts_the_peak_of_a_patch_within_a_tenth(options):
+    found = subprocess.run(
+        [sys.executable, "-c", PATCH, str(DEBSUM), json.dumps(options)],
+        capture_output=True, text=True, check=True, timeout=300,
+    )  # fmt: skip
+    predicted, measured = map(int, found.stdout.split())
+    assert abs(predicted / measured - 1) < 0.1, f"{predicted >> 20} MiB for {measured >> 20} MiB"

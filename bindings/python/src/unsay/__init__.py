@@ -16,6 +16,7 @@ Open a folder of ONNX files, generate, patch, save:
 """
 
 from ._library import build_info, version
+from ._reports import ChangedOutput, PatchReport, TensorChange
 from .delta import Delta
 from .errors import (
     ArgumentError,
@@ -57,10 +58,10 @@ from .results import (
 __version__ = "0.1.0"
 
 __all__ = [
-    "ArgumentError", "BusyError", "CancelledError", "CapacityError", "Delta", "DeltaInfo",
-    "DivergedError", "Encoding", "Error", "Evaluation", "FormatError", "Gradients", "GuardError",
-    "IOFailure", "InternalError", "MismatchError", "Model", "ModelInfo", "NotFoundError",
-    "OutOfMemoryError", "Output", "Patch", "Plan", "PlannedMark", "Report", "StateError", "Step",
-    "Sweep", "TensorInfo", "TextError", "Trial", "UnsupportedError", "build_info", "open",
-    "open_buffers", "token_losses", "version",
+    "ArgumentError", "BusyError", "CancelledError", "CapacityError", "ChangedOutput", "Delta",
+    "DeltaInfo", "DivergedError", "Encoding", "Error", "Evaluation", "FormatError", "Gradients",
+    "GuardError", "IOFailure", "InternalError", "MismatchError", "Model", "ModelInfo",
+    "NotFoundError", "OutOfMemoryError", "Output", "Patch", "PatchReport", "Plan", "PlannedMark",
+    "Report", "StateError", "Step", "Sweep", "TensorChange", "TensorInfo", "TextError", "Trial",
+    "UnsupportedError", "build_info", "open", "open_buffers", "token_losses", "version",
 ]  # fmt: skip

@@ -386,6 +386,21 @@ class SweepOptions(Structure):
     ]
 
 
+DetectFunction = CFUNCTYPE(c_int32, c_void_p, c_size_t, c_char_p)
+
+
+class ReportOptions(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("title", c_char_p),
+        ("inputs", POINTER(Sequence)),
+        ("input_count", c_size_t),
+        ("generate", POINTER(GenerateOptions)),
+        ("detect", DetectFunction),
+        ("context", c_void_p),
+    ]
+
+
 class DeltaInfo(Structure):
     _fields_ = [
         ("struct_size", c_size_t),
@@ -414,6 +429,7 @@ STRUCTS: Dict[str, Type[ctypes.Structure]] = {
     "unsay_run_options": RunOptions,
     "unsay_evaluation": Evaluation,
     "unsay_delta_info": DeltaInfo,
+    "unsay_report_options": ReportOptions,
     "unsay_gradients_view": GradientsView,
     "unsay_plan": Plan,
     "unsay_planned_mark": PlannedMark,

@@ -23,6 +23,7 @@ from ._handle import Owner
 from ._library import functions
 from ._marks import Avoid, marks_for, marks_of_triple
 from ._progress import Progress
+from ._reports import PatchReport, make_report
 from ._sessions import GradientsHook, Session, choice
 from ._text import Tokens
 from .delta import Delta
@@ -278,6 +279,22 @@ class Patch(Owner):
                 self.run(max_steps=max_steps, evaluate_every=evaluate_every, progress=progress)
             )
         return reports
+
+    def report(
+        self,
+        inputs: Sequence[Tokens] = (),
+        *,
+        detect: Optional[Callable[[str], Any]] = None,
+        title: Optional[str] = None,
+        **generate: Any,
+    ) -> PatchReport:
+        """What the patch has done so far, as a dataclass, as JSON and as an HTML page.
+
+        Outputs are written for `inputs` with the original and with the trained weights;
+        `generate` holds options of `Model.generate`. `detect` is called with the text of an
+        output and returns something true if it shows the unwanted behaviour.
+        """
+        return make_report(self._session, inputs, detect, title, generate)
 
     def model(self) -> "Model":
         """A model of its own on the trained weights as they are now, committed or not."""
