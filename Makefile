@@ -26,7 +26,7 @@ C_LINK := -Lbuild/lib -lunsay -Wl,-rpath,$(CURDIR)/build/lib -lm -lpthread
 C_SOURCES = $(shell find Sources include Tests/c examples/c -name '*.c' -o -name '*.h' \
     -o -name '*.cpp' -o -name '*.cc' | sort)
 
-.PHONY: help setup build demo test test-swift test-c test-python test-large fuzz bench bench-opening \
+.PHONY: help setup build demo test test-swift test-threads test-c test-python test-large fuzz bench bench-opening \
     bench-tokenizers install format lint clean
 
 help: ## list the targets
@@ -58,6 +58,10 @@ test-swift: ## the Swift tests alone
 	# One test at a time: some choose the processor level, which is the process's.
 	swift test -c release -Xswiftc -enable-testing $(SWIFT_FLAGS) --scratch-path build/swift-test \
 	    --no-parallel
+
+test-threads: ## serving while patching, under ThreadSanitizer
+	SANITIZE=1 swift test -c release -Xswiftc -enable-testing --sanitize=thread $(SWIFT_FLAGS) \
+	    --scratch-path build/tsan --no-parallel --filter ConcurrencyTests
 
 test-c: build/test/every_function build/test/story ## the C tests alone, under valgrind
 	@scripts/check_header.sh

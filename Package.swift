@@ -29,11 +29,14 @@ let swift: [SwiftSetting] =
 
 // On the leaf target alone: anywhere else they would leak into the test bundle, which
 // does not link against the static runtime.
+let isSanitizing = Context.environment["SANITIZE"] != nil
 let sharedObject: [LinkerSetting] = [
     .unsafeFlags([
         "-static-stdlib", "-use-ld=lld",
         "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/UnsayLibrary/exports.map",
-        "-Xlinker", "-soname=libunsay.so.1", "-Xlinker", "-z", "-Xlinker", "defs",
+        "-Xlinker", "-soname=libunsay.so.1",
+        // SANITIZE=1: a sanitizer's functions are in the program that loads it.
+        "-Xlinker", "-z", "-Xlinker", isSanitizing ? "undefs" : "defs",
         // The pool's workers live as long as the process: never unmap their code.
         "-Xlinker", "-z", "-Xlinker", "nodelete",
         "-Xlinker", "--build-id", "-Xlinker", "--gc-sections",

@@ -34,7 +34,8 @@ model = unsay.open(sys.argv[1], threads=2)
 number = random.Random(0)
 pairs = [[[number.randrange(3, 8000) for _ in range(size)] for size in (128, 32)] for _ in range(24)]
 before = memory("VmRSS")
-with model.patch(max_avoid_p=0.0, max_guard_kl=1e9, max_guard_flips=1.0, **options) as patch:
+options.update(max_avoid_p=0.0, max_guard_kl=1e9, max_guard_flips=1.0)
+with model.patch(**options) as patch:
     for input, output in pairs:
         patch.add(input, output, marks=[-1] * 2 + [1] * 30)
     plan = patch.plan()
