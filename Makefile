@@ -26,7 +26,7 @@ C_LINK := -Lbuild/lib -lunsay -Wl,-rpath,$(CURDIR)/build/lib -lm -lpthread
 C_SOURCES = $(shell find Sources include Tests/c examples/c -name '*.c' -o -name '*.h' \
     -o -name '*.cpp' -o -name '*.cc' | sort)
 
-.PHONY: help setup build demo test test-swift test-threads test-c test-python test-large fuzz bench bench-opening \
+.PHONY: help setup build demo test test-swift test-threads test-c test-python test-large fuzz bench results bench-opening \
     bench-tokenizers install format lint clean
 
 help: ## list the targets
@@ -107,6 +107,15 @@ bench: build ## tokens a second and seconds a training step on this machine
 	@PYTHONPATH=bindings/python/src $(PYTHON) scripts/bench.py
 
 PEERS := $(VENV)-peers
+RESULTS := $(VENV)-results
+
+$(RESULTS)/ready: scripts/requirements-results.txt scripts/requirements.txt
+	$(PYTHON) -m venv $(RESULTS)
+	$(RESULTS)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+results: build $(RESULTS)/ready ## docs/results.md anew: every loss on debsum; half an hour
+	PYTHONPATH=bindings/python/src $(RESULTS)/bin/python scripts/results.py
 
 $(PEERS)/ready: scripts/requirements-peers.txt scripts/requirements.txt
 	$(PYTHON) -m venv $(PEERS)
@@ -144,4 +153,4 @@ lint: $(VENV)/ready ## formatters as judges, type checks, header rules, floors
 	$(PYTHON) scripts/check_floors.py
 
 clean: ## remove what was built
-	rm -rf $(SCRATCH) build $(PACKAGED) $(VENV) $(PEERS)
+	rm -rf $(SCRATCH) build $(PACKAGED) $(VENV) $(PEERS) $(RESULTS)

@@ -32,7 +32,8 @@ def memory(field):
 options = json.loads(sys.argv[2])
 model = unsay.open(sys.argv[1], threads=2)
 number = random.Random(0)
-pairs = [[[number.randrange(3, 8000) for _ in range(size)] for size in (128, 32)] for _ in range(24)]
+ids = lambda size: [number.randrange(3, 8000) for _ in range(size)]
+pairs = [(ids(128), ids(32)) for _ in range(24)]
 before = memory("VmRSS")
 options.update(max_avoid_p=0.0, max_guard_kl=1e9, max_guard_flips=1.0)
 with model.patch(**options) as patch:

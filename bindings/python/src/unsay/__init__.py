@@ -16,6 +16,7 @@ Open a folder of ONNX files, generate, patch, save:
 """
 
 from ._library import build_info, version
+from ._marks import marks
 from ._reports import ChangedOutput, PatchReport, TensorChange
 from .delta import Delta
 from .errors import (
@@ -63,5 +64,5 @@ __all__ = [
     "GuardError", "IOFailure", "InternalError", "MismatchError", "Model", "ModelInfo",
     "NotFoundError", "OutOfMemoryError", "Output", "Patch", "PatchReport", "Plan", "PlannedMark",
     "Report", "StateError", "Step", "Sweep", "TensorChange", "TensorInfo", "TextError", "Trial",
-    "UnsupportedError", "build_info", "open", "open_buffers", "token_losses", "version",
+    "UnsupportedError", "build_info", "marks", "open", "open_buffers", "token_losses", "version",
 ]  # fmt: skip

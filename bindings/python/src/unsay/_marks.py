@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, List, Optional, Sequence, Tuple, Union
 
 from . import _types as t
 from ._library import functions
+from ._sessions import choice
 from ._text import Sequences, Tokens, to_bytes, utf8
 from .errors import ArgumentError, CapacityError
 from .results import Output
@@ -30,6 +31,33 @@ def _filled(function: Any, *arguments: Any) -> List[int]:
             capacity = count.value
 
 
+def marks(
+    model: "BaseModel",
+    output: Tokens,
+    *,
+    avoid: Optional[Avoid] = None,
+    better: Optional[Tokens] = None,
+    extent: str = "all",
+) -> List[int]:
+    """One mark per token of `output`, the end included: -1 for those to avoid, 1 for the rest.
+
+    Arguments as of `Patch.add`; that nothing matches is no error here.
+    """
+    return _found(model, output, avoid, better, choice(t.EXTENTS, extent, "extent"))
+
+
+def _found(
+    model: "BaseModel",
+    output: Tokens,
+    avoid: Optional[Avoid],
+    better: Optional[Tokens],
+    extent: int,
+) -> List[int]:
+    if better is not None:
+        return _by_difference(model, output, better, extent)
+    return _by_avoid(model, output, avoid or [], extent)
+
+
 def marks_for(
     model: "BaseModel",
     output: Tokens,
@@ -38,12 +66,8 @@ def marks_for(
     extent: int,
 ) -> List[int]:
     """One mark per token of `output`; `ArgumentError` if none says AVOID."""
-    if better is not None:
-        marks = _by_difference(model, output, better, extent)
-        what = "the corrected output"
-    else:
-        marks = _by_avoid(model, output, avoid or [], extent)
-        what = repr(avoid)
+    marks = _found(model, output, avoid, better, extent)
+    what = "the corrected output" if better is not None else repr(avoid)
     if t.AVOID not in marks:
         shown = output if isinstance(output, (str, Output)) else model.decode(output)
         if better is not None:
