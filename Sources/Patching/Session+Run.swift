@@ -5,7 +5,7 @@ import Training
 
 /// How long a run goes on. Names and defaults as in `unsay_run_options`.
 package struct RunOptions: Sendable {
-    package var maxSteps = 50
+    package var maxSteps = 60
     /// Counted over all steps of the session.
     package var evaluateEvery = 5
     /// Evaluations without a better one before the run ends; 0: no limit.

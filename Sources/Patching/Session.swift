@@ -70,16 +70,19 @@ package final class Session: @unchecked Sendable {
         expected = original
         order = ExampleOrder(seed: options.seed)
         // Which tokens are avoided, only examples say.
-        if options.scope != UNSAY_SCOPE_TOKENS { _ = try ready() }
+        if options.effectiveScope != UNSAY_SCOPE_TOKENS { _ = try ready() }
     }
 
     /// The trained copy; made, or made larger, where new examples ask for that.
     func ready() throws -> Training {
-        let avoided = options.scope == UNSAY_SCOPE_TOKENS ? avoidedIDs : []
-        if let training, options.scope != UNSAY_SCOPE_TOKENS { return training }
-        if options.scope == UNSAY_SCOPE_TOKENS, avoided.isEmpty {
+        let trainsTokens = options.effectiveScope == UNSAY_SCOPE_TOKENS
+        if let training, !trainsTokens { return training }
+        let avoided = trainsTokens ? avoidedIDs : []
+        if trainsTokens, avoided.isEmpty {
             throw Failure(
-                UNSAY_E_STATE, "no example avoids anything yet: UNSAY_SCOPE_TOKENS has no tokens")
+                UNSAY_E_STATE,
+                "no example avoids anything yet, and UNSAY_SCOPE_TOKENS trains what is avoided: "
+                    + "add one, or choose another scope")
         }
         let layout = try options.layout(model.layout, avoided: avoided)
         if let training, training.trainer.weights.layout == layout { return training }

@@ -9,21 +9,22 @@ package struct SessionOptions: Sendable {
     package var form = UNSAY_LOSS_EXACT
     package var optimizer = UNSAY_OPTIMIZER_ADAMW
     package var schedule = UNSAY_SCHEDULE_LINEAR
-    package var scope = UNSAY_SCOPE_ALL
+    package var scope = UNSAY_SCOPE_AUTO
     /// The weights of `UNSAY_SCOPE_TENSORS`.
     package var tensors: [String] = []
     /// 0: weights are trained themselves.
     package var loraRank = 0
     package var loraAlpha: Float = 16
-    package var batchSize = 8
+    package var batchSize = 16
     /// Examples in memory at once; 0: the whole batch.
     package var microBatchSize = 0
     package var recompute = false
     package var warmupSteps = 0
     package var decaySteps = 0
-    package var alpha: Float = 1
+    package var alpha: Float = 4
     package var retain: Float = 0
-    package var learningRate: Float = 1e-4
+    /// 0: what suits optimizer and scope.
+    package var learningRate: Float = 0
     /// Of SGD.
     package var momentum: Float = 0.9
     package var weightDecay: Float = 0
@@ -49,11 +50,28 @@ package struct SessionOptions: Sendable {
         }
     }
 
+    /// The scope that `UNSAY_SCOPE_AUTO` stands for.
+    var effectiveScope: unsay_scope {
+        guard scope == UNSAY_SCOPE_AUTO else { return scope }
+        return loraRank > 0 || loss == UNSAY_LOSS_LIKELIHOOD ? UNSAY_SCOPE_ALL : UNSAY_SCOPE_TOKENS
+    }
+
+    /// What brought the most on debsum (docs/results.md); of Adafactor, the paper's.
+    private var effectiveRate: Float {
+        if learningRate > 0 { return learningRate }
+        if effectiveScope == UNSAY_SCOPE_TOKENS { return 1e-2 }
+        switch optimizer {
+        case UNSAY_OPTIMIZER_ADAFACTOR: return 1e-3
+        case UNSAY_OPTIMIZER_SGD: return 1e-2
+        default: return 1e-4
+        }
+    }
+
     var rates: Schedule {
         let kind: Schedule.Kind =
             schedule == UNSAY_SCHEDULE_INVERSE_SQRT
             ? .inverseSquareRoot : decaySteps > 0 ? .linear(decaySteps: decaySteps) : .constant
-        return Schedule(peak: learningRate, warmupSteps: warmupSteps, kind: kind)
+        return Schedule(peak: effectiveRate, warmupSteps: warmupSteps, kind: kind)
     }
 
     var trainerOptions: TrainerOptions {
@@ -63,7 +81,7 @@ package struct SessionOptions: Sendable {
     /// - Parameter avoided: the ids that are avoided somewhere, for `UNSAY_SCOPE_TOKENS`.
     func layout(_ base: ParameterLayout, avoided: [Int32]) throws -> TrainedLayout {
         let scope: Scope =
-            switch self.scope {
+            switch effectiveScope {
             case UNSAY_SCOPE_DECODER: .decoder
             case UNSAY_SCOPE_CROSS_ATTENTION: .crossAttention
             case UNSAY_SCOPE_FEED_FORWARD: .feedForward
@@ -85,7 +103,7 @@ package struct SessionOptions: Sendable {
             schedule.rawValue <= UNSAY_SCHEDULE_INVERSE_SQRT.rawValue, "schedule",
             schedule.rawValue, "one of unsay_schedule")
         try require(
-            scope.rawValue <= UNSAY_SCOPE_TENSORS.rawValue, "scope", scope.rawValue,
+            scope.rawValue <= UNSAY_SCOPE_AUTO.rawValue, "scope", scope.rawValue,
             "one of unsay_scope")
         try require(
             (scope == UNSAY_SCOPE_TENSORS) == !tensors.isEmpty, "tensor_count", tensors.count,
@@ -104,7 +122,8 @@ package struct SessionOptions: Sendable {
         try require(alpha >= 0 && alpha.isFinite, "alpha", alpha, "0 or more")
         try require(retain >= 0 && retain <= 1, "retain", retain, "in 0...1")
         try require(
-            learningRate >= 0 && learningRate.isFinite, "learning_rate", learningRate, "0 or more")
+            learningRate >= 0 && learningRate.isFinite, "learning_rate", learningRate,
+            "0 (automatic) or more")
         try require(momentum >= 0 && momentum < 1, "momentum", momentum, "in 0..<1")
         try require(
             weightDecay >= 0 && weightDecay.isFinite, "weight_decay", weightDecay, "0 or more")
@@ -135,14 +154,14 @@ package struct SessionOptions: Sendable {
             "form": .string(form == UNSAY_LOSS_PUBLISHED ? "published" : "exact"),
             "optimizer": .string(Self.optimizers[Int(optimizer.rawValue)]),
             "schedule": .string(schedule == UNSAY_SCHEDULE_LINEAR ? "linear" : "inverse_sqrt"),
-            "scope": .string(Self.scopes[Int(scope.rawValue)]),
+            "scope": .string(Self.scopes[Int(effectiveScope.rawValue)]),
             "lora_rank": .number(Double(loraRank)),
             "batch_size": .number(Double(batchSize)),
             "warmup_steps": .number(Double(warmupSteps)),
             "decay_steps": .number(Double(decaySteps)),
             "alpha": .number(Double(alpha)),
             "retain": .number(Double(retain)),
-            "learning_rate": .number(Double(learningRate)),
+            "learning_rate": .number(Double(effectiveRate)),
             "weight_decay": .number(Double(weightDecay)),
             "z_loss": .number(Double(zLoss)),
             "dropout": .number(Double(dropout)),
@@ -163,5 +182,6 @@ package struct SessionOptions: Sendable {
     static let optimizers = ["adamw", "adafactor", "sgd"]
     static let scopes = [
         "all", "decoder", "cross_attention", "head", "feed_forward", "tokens", "tensors",
+        "auto",
     ]
 }

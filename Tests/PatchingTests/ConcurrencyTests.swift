@@ -81,6 +81,7 @@ struct ConcurrencyTests {
         for round in 0..<6 {
             var options = SessionOptions()
             options.learningRate = 3e-3
+            options.scope = UNSAY_SCOPE_ALL
             options.seed = UInt64(round)
             options.loraRank = round % 2 == 0 ? 0 : 2
             let session = try Session(model, reference: nil, options: options)

@@ -39,6 +39,9 @@ private func examples(_ model: Model, avoided: Int) throws -> [Example] {
 
 private func options(_ change: (inout SessionOptions) -> Void = { _ in }) -> SessionOptions {
     var options = SessionOptions()
+    options.scope = UNSAY_SCOPE_ALL
+    options.alpha = 1
+    options.batchSize = 8
     options.learningRate = 3e-3
     options.maxGuardKL = 10
     options.maxGuardFlips = 1

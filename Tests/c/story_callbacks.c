@@ -103,7 +103,10 @@ static void story_threads(unsay_model *model) {
     memset(&example, 0, sizeof example);
     example.input = unsay_text("summarize: a library");
     example.output = unsay_text("a small package");
-    OK(unsay_session_create(model, NULL, &t.session));
+    unsay_session_options session;
+    unsay_session_options_init(&session, sizeof session);
+    session.scope = UNSAY_SCOPE_ALL;
+    OK(unsay_session_create(model, &session, &t.session));
     OK(unsay_session_add(t.session, &example, 1));
     unsay_run_options_init(&options, sizeof options);
     options.max_steps = 1000;

@@ -7,7 +7,7 @@ from conftest import GOLDENS, MODELS
 
 FAMILIES = ["v10", "v11"]
 RUNS = ["likelihood", "ff", "ff_reference"]
-OPEN = {"max_avoid_p": 0.0, "max_guard_kl": 1000.0, "max_guard_flips": 1.0}
+OPEN = {"scope": "all", "max_avoid_p": 0.0, "max_guard_kl": 1000.0, "max_guard_flips": 1.0}
 
 
 def rows(padded, lengths):

@@ -86,7 +86,7 @@ def marked(model, texts):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss != "likelihood"])
 def test_every_loss_lowers_what_is_avoided(model, loss, form):
-    options = {"loss": loss, "form": form, "learning_rate": 2e-3, "batch_size": 2}
+    options = {"loss": loss, "form": form, "learning_rate": 2e-3, "batch_size": 2, "scope": "all"}
     with model.patch(**options) as patch:
         for text, output, marks in marked(model, ["summarize: a library", "files and tools"]):
             patch.add(text, output, marks=marks)

@@ -9,7 +9,7 @@ import numpy
 import pytest
 import unsay
 
-FREE = {"learning_rate": 1e-3, "max_guard_kl": 1000.0, "max_guard_flips": 1.0}
+FREE = {"scope": "all", "learning_rate": 1e-3, "max_guard_kl": 1000.0, "max_guard_flips": 1.0}
 
 
 def test_a_patch_makes_the_flagged_token_unlikely_and_changes_nothing_before_commit(model, flagged):

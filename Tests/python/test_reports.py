@@ -8,7 +8,7 @@ import numpy
 import pytest
 import unsay
 
-FREE = {"learning_rate": 2e-4, "max_guard_kl": 1000.0, "max_guard_flips": 1.0}
+FREE = {"scope": "all", "learning_rate": 2e-4, "max_guard_kl": 1000.0, "max_guard_flips": 1.0}
 TEXTS = ["summarize: a tool for files", "summarize: a library", "summarize: fonts & <b>bold</b>"]
 
 

@@ -7,7 +7,7 @@ import pytest
 import unsay
 from conftest import MODELS
 
-FREE = {"max_guard_kl": 1000.0, "max_guard_flips": 1.0}
+FREE = {"scope": "all", "max_guard_kl": 1000.0, "max_guard_flips": 1.0}
 PAIRS = [([5 + i, 9, 30 + i, 1], [7, 8 + i, 40 - i, 1]) for i in range(12)]
 
 

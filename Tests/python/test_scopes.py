@@ -160,7 +160,7 @@ def test_dropout_is_the_same_for_any_threads_and_differs_by_step_and_seed():
     for threads in (1, 2, 3):
         with (
             unsay.open(MODELS / "tiny-v10", threads=threads) as model,
-            model.patch(dropout=0.2, learning_rate=0.0, seed=3, **LOOSE) as patch,
+            model.patch(dropout=0.2, learning_rate=1e-30, seed=3, **LOOSE) as patch,
         ):
             for i in range(4):
                 patch.add([5 + i, 9, 30, 1], [7, 8 + i, 1], marks=[-1, 1, 1])
@@ -169,7 +169,7 @@ def test_dropout_is_the_same_for_any_threads_and_differs_by_step_and_seed():
     assert len(set(losses[0])) == 3
 
 
-LOOSE = {"max_guard_kl": 1000.0, "max_guard_flips": 1.0}
+LOOSE = {"scope": "all", "max_guard_kl": 1000.0, "max_guard_flips": 1.0}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 import unsay
 from conftest import FIXTURES, MODELS
 
-FREE = {"max_guard_kl": 1000.0, "max_guard_flips": 1.0, "learning_rate": 1e-3}
+FREE = {"scope": "all", "max_guard_kl": 1000.0, "max_guard_flips": 1.0, "learning_rate": 1e-3}
 
 
 @pytest.fixture

@@ -83,6 +83,7 @@ int main(int count, char **arguments) {
     unsay_session_options_init(&options, sizeof options);
     options.batch_size = 1 << 20; /* all of a rank's share */
     options.micro_batch_size = 8;
+    options.scope = UNSAY_SCOPE_ALL; /* the same on every rank, whatever its share avoids */
     options.on_gradients = share;
     unsay_session *session = NULL;
     if (unsay_session_create(model, &options, &session) != UNSAY_OK) return fail("create");

@@ -34,7 +34,9 @@ def main(folder: str, examples: str, phrase: str, steps: str) -> None:
     with open(examples, encoding="utf-8") as file:
         pairs = [line.rstrip("\n").split("\t") for line in file]
     model = unsay.open(folder, threads=1)
-    with model.patch(batch_size=1 << 20, micro_batch_size=8, on_gradients=share) as patch:
+    # The same weights on every rank, whatever its share of the examples avoids.
+    options = {"scope": "all", "batch_size": 1 << 20, "micro_batch_size": 8}
+    with model.patch(on_gradients=share, **options) as patch:
         for input, output in pairs[RANKS.rank :: RANKS.size]:
             has_phrase = phrase in output.split()
             patch.add(input, output, avoid=[phrase] if has_phrase else None)

@@ -44,8 +44,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--examples", type=int, default=32, help="outputs to flag")
     parser.add_argument("--guard", type=int, default=32, help="inputs that must not change")
     parser.add_argument("--measure", type=int, default=64, help="inputs of each kind to measure")
-    parser.add_argument("--max-steps", type=int, default=32)
-    parser.add_argument("--learning-rate", type=float, default=5e-5)
+    parser.add_argument("--max-steps", type=int, default=60)
     parser.add_argument("--save", type=Path, help="default: build/debsum-without-WORD")
     return parser.parse_args()
 
@@ -74,11 +73,9 @@ def say(line: str = "") -> None:
 def patch_model(model, parts, before, options):
     """Trains away from the word and commits; the run's report and the delta."""
     with model.patch(
-        learning_rate=options.learning_rate,
-        batch_size=len(parts.trained),
-        max_avoid_p=0.08,  # this model writes the word when it finds it 12 % likely on average
+        max_avoid_p=0.02,
         max_guard_kl=0.05,
-        max_guard_flips=0.15,  # it is full of near-ties: a few long, looping outputs flip often
+        max_guard_flips=0.05,  # the model is full of near-ties
     ) as patch:
         for text in parts.trained:
             patch.add(text, before[text], avoid=[options.word])

@@ -60,10 +60,11 @@ class TrainableModel(BaseModel):
         - `optimizer` is "adamw", "adafactor" (as T5X has it; its `learning_rate` is
           relative, 1e-3 in the paper) or "sgd" with `momentum`; `schedule` "linear" (to 0
           over `decay_steps`; constant if that is 0) or "inverse_sqrt", after `warmup_steps`.
-        - `scope` is what may change: "all", "decoder", "cross_attention", "feed_forward",
-          "head", "tokens" (the head's rows of the avoided tokens) or a list of tensor names,
-          in which `*` stands for any text. With `lora_rank` the projections of the scope
-          change by two factors of that rank.
+        - `scope` is what may change: "tokens", the head's rows of the avoided tokens, which
+          is the default and changes least besides them; "all", "decoder", "cross_attention",
+          "feed_forward", "head" or a list of tensor names, in which `*` stands for any text
+          (the default of likelihood and of factors is "all"). With `lora_rank` the
+          projections of the scope change by two factors of that rank.
         - The goal is met when every avoided token is below `max_avoid_p`; a commit needs the
           guard pairs' drift within `max_guard_kl` (nats per token), `max_guard_flips` (share
           of tokens) and, against `root`, `max_root_kl`.

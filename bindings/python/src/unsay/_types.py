@@ -37,7 +37,8 @@ ENDINGS = ("steps", "goal", "guard", "caller", "patience")
 OPTIMIZERS = {"adamw": 0, "adafactor": 1, "sgd": 2}
 SCHEDULES = {"linear": 0, "inverse_sqrt": 1}
 SCOPES = {
-    "all": 0, "decoder": 1, "cross_attention": 2, "head": 3, "feed_forward": 4, "tokens": 5
+    "all": 0, "decoder": 1, "cross_attention": 2, "head": 3, "feed_forward": 4, "tokens": 5,
+    "auto": 7,
 }  # fmt: skip
 TENSORS_SCOPE = 6
 SELECTS = {"avoid_p": 0, "loss": 1, "last": 2}
