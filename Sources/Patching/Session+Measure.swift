@@ -52,11 +52,11 @@ extension Session {
         let trainer = try ready().trainer
         trainer.publish()
         var result = Evaluation()
-        let trained = try drift(trainer, examples, \.original, original)
+        let trained = try drift(trainer, comparesExamples ? examples : [], \.original, original)
         (result.avoidPBefore, result.avoidPAfter) = (trained.avoidedBefore, trained.avoidedAfter)
         result.avoidPWorst = trained.avoidedWorst
         result.keepKL = trained.keptKL
-        let unseen = try drift(trainer, heldOut, \.original, original)
+        let unseen = try drift(trainer, comparesExamples ? heldOut : [], \.original, original)
         (result.heldOutAvoidPBefore, result.heldOutAvoidPAfter) = (
             unseen.avoidedBefore, unseen.avoidedAfter
         )

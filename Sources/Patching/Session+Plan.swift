@@ -48,6 +48,12 @@ extension Session {
     }
 
     private func price(_ trainer: Trainer, _ plan: inout Plan) throws {
+        guard comparesExamples else {
+            plan.keptCount = examples.reduce(0) { sum, example in
+                sum + example.targets.count { $0.mark > 0 }
+            }
+            return
+        }
         let places = examples.enumerated().flatMap { index, example in
             example.marked.map { (example: index, position: $0) }
         }
@@ -117,7 +123,8 @@ extension Session {
         let state = training.optimizer.state.reduce(0) { $0 + 4 * $1.count }
         let best = 4 * training.values.count
         let decay = training.decayTarget.map { 4 * $0.count } ?? 0
-        let states = (examples + heldOut + guards).reduce(0) { sum, example in
+        let compared = comparesExamples ? examples + heldOut : []
+        let states = (compared + guards).reduce(0) { sum, example in
             let copies = (reference === original ? 1 : 2) + (example.root == nil ? 0 : 1)
             return sum + copies * 4 * example.marked.count * model.configuration.dModel
         }
@@ -135,7 +142,7 @@ extension Session {
         let batch = Batch(
             Array(largest), decoderStart: model.configuration.decoderStartTokenID)
         return max(
-            trainer.passBytes(batch), trainer.measuringBytes(examples),
+            trainer.passBytes(batch), trainer.measuringBytes(comparesExamples ? examples : []),
             trainer.measuringBytes(heldOut), trainer.measuringBytes(guards))
     }
 }

@@ -143,15 +143,21 @@ package final class Session: @unchecked Sendable {
                 of: examples.filter { $0[keyPath: key] == nil }, weights.network, in: key, pass,
                 between: stopIfCancelled)
         }
-        try keep(examples + heldOut + guards, original, \.original)
+        // Plain fine-tuning compares with nothing, and may have very many examples.
+        let compared = comparesExamples ? examples + heldOut : []
+        try keep(compared + guards, original, \.original)
         if reference === original {
-            for example in examples + heldOut { example.reference = example.original }
+            for example in compared { example.reference = example.original }
         } else {
-            try keep(examples + heldOut, reference, \.reference)
+            try keep(compared, reference, \.reference)
         }
         if let root { try keep(guards, root, \.root) }
         return training
     }
+
+    /// Whether examples are measured against the original: not in plain fine-tuning, which
+    /// avoids nothing and holds nothing.
+    var comparesExamples: Bool { options.loss != UNSAY_LOSS_LIKELIHOOD }
 
     // MARK: Ending
 

@@ -212,6 +212,21 @@ def test_finetuning_keeps_the_best_and_resumes(tiny, tmp_path):
         assert twin.fingerprint() == expected
 
 
+def test_finetuning_keeps_no_states_of_its_examples(tiny):
+    with tiny.patch(loss="likelihood", **FREE) as patch:
+        for input, output in PAIRS[:4]:
+            patch.add(input, output)
+        patch.guard(PAIRS[8:])
+        few = patch.plan()
+        assert few.kept_count == 16 and few.avoided_count == 0 and few.marks == []
+        for input, output in PAIRS[:4] * 50:
+            patch.add(input, output)
+        assert patch.plan().memory_bytes < few.memory_bytes + (1 << 20)
+        patch.step()
+        evaluation = patch.evaluate()
+        assert evaluation.keep_kl == 0 and evaluation.guard_kl > 0
+
+
 def test_a_plan_prices_every_mark_and_changes_nothing(tiny):
     with tiny.patch(**FREE) as patch:
         for input, output in PAIRS[:4]:
