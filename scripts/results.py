@@ -24,9 +24,9 @@ from rouge_score.rouge_scorer import RougeScorer
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "models/debsum"
 BEHAVIOURS = {
-    # name: the phrase to avoid, and which of its tokens
-    "simple": ("simple", "all"),
-    "GNU R package for": ("GNU R package for", "first"),
+    # name: the phrase to avoid, which of its tokens, and the scopes that are tried
+    "simple": ("simple", "all", ("tokens", "all")),
+    "GNU R package for": ("GNU R package for", "first", ("tokens",)),
 }
 LOSSES = ("ff", "rf", "rr", "fll", "rll", "ul", "nl")
 # Scope: settings (learning rate, alpha) that compete on validation inputs, and losses.
@@ -44,7 +44,7 @@ class Study:
 
     def __init__(self, model, outputs, name):
         self.model, self.name = model, name
-        self.phrase, self.extent = BEHAVIOURS[name]
+        self.phrase, self.extent, self.scopes = BEHAVIOURS[name]
         self.pattern = re.compile(rf"(?<!\w){re.escape(self.phrase)}(?!\w)", re.IGNORECASE)
         self.outputs = outputs
         pairs = outputs["train"]
@@ -165,7 +165,8 @@ def study(model, outputs, name, results):
         found = results.get((name, scope, loss, rate, alpha), make)
         return {**found, "loss": loss, "scope": scope, "rate": rate, "alpha": alpha}
 
-    for scope, (settings, losses) in SETTINGS.items():
+    for scope in study.scopes:
+        settings, losses = SETTINGS[scope]
         for loss in losses:
             tried = [trial(loss, scope, rate, alpha) for rate, alpha in settings]
             trials += tried
