@@ -27,7 +27,7 @@ INLINE vec activation_value(kernel_activation activation, vec x) {
     case KERNEL_RELU:
         break;
     }
-    return select(x < 0.0f, splat(0), x);
+    return blend(x < 0.0f, splat(0), x);
 }
 
 /* d act(x) / dx. */
@@ -48,7 +48,7 @@ INLINE vec activation_slope(kernel_activation activation, vec x) {
     case KERNEL_RELU:
         break;
     }
-    return select(x > 0.0f, splat(1), splat(0));
+    return blend(x > 0.0f, splat(1), splat(0));
 }
 
 INLINE void activate_rows(kernel_activation activation, int gated, const float *x,

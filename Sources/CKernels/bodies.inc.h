@@ -19,6 +19,7 @@
 
 const kernel_table TABLE = {
     .product = product,
+    .quantize = quantize,
     .rms_norm = rms_norm,
     .rms_norm_backward = rms_norm_backward,
     .add = add,

@@ -7,6 +7,7 @@
 
 static const kernel_table *table_of(kernel_level level) {
 #if defined(__x86_64__)
+    if (level == KERNEL_AVX512_PAIRS) return &kernel_table_avx512_pairs;
     if (level == KERNEL_AVX512) return &kernel_table_avx512;
     if (level == KERNEL_AVX2) return &kernel_table_avx2;
 #endif
@@ -17,10 +18,12 @@ kernel_level kernel_level_best(void) {
 #if defined(__x86_64__)
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
         return KERNEL_PORTABLE;
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-        return KERNEL_AVX512;
-    return KERNEL_AVX2;
+    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+        !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
+        return KERNEL_AVX2;
+    return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16")
+               ? KERNEL_AVX512_PAIRS
+               : KERNEL_AVX512;
 #else
     return KERNEL_PORTABLE;
 #endif
@@ -40,6 +43,7 @@ static const kernel_table *table(void) {
 kernel_level kernel_level_current(void) {
     const kernel_table *used = table();
 #if defined(__x86_64__)
+    if (used == &kernel_table_avx512_pairs) return KERNEL_AVX512_PAIRS;
     if (used == &kernel_table_avx512) return KERNEL_AVX512;
     if (used == &kernel_table_avx2) return KERNEL_AVX2;
 #endif
@@ -55,11 +59,14 @@ int kernel_level_select(kernel_level level) {
 
 void kernel_table_use(const kernel_table *wanted) { atomic_store(&current, wanted); }
 
-void kernel_product(size_t rows, size_t columns, size_t depth, const float *x,
-    size_t row_stride, size_t depth_stride, const float *panels, size_t first_panel,
-    size_t end_panel, float *out, size_t out_stride, int adds) {
-    table()->product(rows, columns, depth, x, row_stride, depth_stride, panels, first_panel,
-        end_panel, out, out_stride, adds);
+void kernel_product(const kernel_product_shape *shape, const void *x,
+    const float *row_units, const void *panels, const float *column_units, float *out) {
+    table()->product(shape, x, row_units, panels, column_units, out);
+}
+
+void kernel_quantize(const float *x, size_t x_stride, size_t rows, size_t depth,
+    int16_t *out, size_t out_stride, float *row_units) {
+    table()->quantize(x, x_stride, rows, depth, out, out_stride, row_units);
 }
 
 void kernel_rms_norm(const float *x, size_t x_stride, const float *weight, float epsilon,

@@ -3,10 +3,9 @@
  */
 #define LANES 16
 #define FUSED 1
-#define TALL_ROWS 12
-#define TALL_VECTORS 2
-#define WIDE_ROWS 12
-#define WIDE_VECTORS 2
-#define FEW_ROWS 12
+#define TILE_ROWS 12
+#define TILE_VECTORS 2
+#define PAIR_ROWS 12
+#define PAIR_VECTORS 2
 #define DEPTH_BLOCK 192
 #define ROW_BLOCK 96

@@ -7,9 +7,10 @@
 #include "kernels.h"
 
 typedef struct kernel_table {
-    void (*product)(size_t rows, size_t columns, size_t depth, const float *x,
-        size_t row_stride, size_t depth_stride, const float *panels, size_t first_panel,
-        size_t end_panel, float *out, size_t out_stride, int adds);
+    void (*product)(const kernel_product_shape *shape, const void *x,
+        const float *row_units, const void *panels, const float *column_units, float *out);
+    void (*quantize)(const float *x, size_t x_stride, size_t rows, size_t depth,
+        int16_t *out, size_t out_stride, float *row_units);
     void (*rms_norm)(const float *x, size_t x_stride, const float *weight, float epsilon,
         size_t rows, size_t width, float *out, size_t out_stride, float *inverse_rms);
     void (*rms_norm_backward)(const float *dout, size_t dout_stride, const float *x,
@@ -47,7 +48,8 @@ typedef struct kernel_table {
     double (*square_sum)(const float *x, size_t count);
 } kernel_table;
 
-extern const kernel_table kernel_table_portable, kernel_table_avx2, kernel_table_avx512;
+extern const kernel_table kernel_table_portable, kernel_table_avx2, kernel_table_avx512,
+    kernel_table_avx512_pairs;
 
 /* Uses a table of the caller's from now on: for tests of a geometry this processor would
  * not choose. kernel_level_select undoes it. */

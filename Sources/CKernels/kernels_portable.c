@@ -5,11 +5,10 @@
 
 #define LANES 4
 #define FUSED 0
-#define TALL_ROWS 6
-#define TALL_VECTORS 2
-#define WIDE_ROWS 3
-#define WIDE_VECTORS 4
-#define FEW_ROWS 36
+#define TILE_ROWS 3
+#define TILE_VECTORS 4
+#define PAIR_ROWS 6
+#define PAIR_VECTORS 2
 #define DEPTH_BLOCK 192
 #define ROW_BLOCK 96
 #define TABLE kernel_table_portable

@@ -14,8 +14,11 @@ typedef float anywhere __attribute__((aligned(1), may_alias));
 static quad load(const anywhere *p) { return *(const quad_in_memory *)p; }
 static void store(float *p, quad v) { *(quad_in_memory *)p = v; }
 
-size_t kernel_panels_size(size_t columns, size_t depth) {
-    return (columns + KERNEL_PANEL - 1) / KERNEL_PANEL * KERNEL_PANEL * depth;
+size_t kernel_panels_bytes(kernel_weights weights, size_t columns, size_t depth) {
+    static const size_t bytes_of_two[] = {8, 4, 2};
+    size_t padded = (columns + KERNEL_PANEL - 1) / KERNEL_PANEL * KERNEL_PANEL;
+    if (weights == KERNEL_FLOAT32) return padded * depth * sizeof(float);
+    return padded * ((depth + 1) / 2) * bytes_of_two[weights];
 }
 
 /* to[i * to_stride + j] = from[j * from_stride + i] for i, j < 4. */
@@ -81,7 +84,7 @@ static void copy_columns(const anywhere *from, size_t stride, size_t first, size
     }
 }
 
-void kernel_pack(const float *source, size_t output_stride, size_t depth_stride,
+static void pack_floats(const float *source, size_t output_stride, size_t depth_stride,
     size_t first, size_t end, size_t depth, float *panels) {
     if (output_stride == 1) {
         copy_columns(source, depth_stride, first, end, depth, panels);
@@ -104,8 +107,8 @@ void kernel_pack(const float *source, size_t output_stride, size_t depth_stride,
     }
 }
 
-void kernel_unpack(const float *panels, size_t first, size_t end, size_t depth, float *out,
-    size_t out_stride) {
+static void unpack_floats(const float *panels, size_t first, size_t end, size_t depth,
+    float *out, size_t out_stride) {
     for (size_t n = first; n < end;) {
         size_t inside = n % KERNEL_PANEL;
         size_t room = KERNEL_PANEL - inside;
@@ -114,5 +117,75 @@ void kernel_unpack(const float *panels, size_t first, size_t end, size_t depth, 
         transpose_all(
             from, KERNEL_PANEL, depth, width, out + (n - first) * out_stride, out_stride);
         n += width;
+    }
+}
+
+/* Where the pair of output n at depth index 0 lies; the next is 2 * KERNEL_PANEL further.
+ */
+static size_t pair_at(size_t n, size_t depth) {
+    return (n / KERNEL_PANEL * ((depth + 1) / 2) * KERNEL_PANEL + n % KERNEL_PANEL) * 2;
+}
+
+enum { PAIR_STEP = 2 * KERNEL_PANEL };
+
+static void pack_bf16(
+    const anywhere *from, size_t depth_stride, size_t depth, uint16_t *to) {
+    for (size_t k = 0; k < depth; k++)
+        to[k / 2 * PAIR_STEP + k % 2] = kernel_bf16(from[k * depth_stride]);
+    if (depth % 2) to[depth / 2 * PAIR_STEP + 1] = 0;
+}
+
+/* Returns the unit. */
+static float pack_int8(
+    const anywhere *from, size_t depth_stride, size_t depth, int8_t *to) {
+    float most = 0;
+    for (size_t k = 0; k < depth; k++) {
+        float size = __builtin_fabsf(from[k * depth_stride]);
+        most = size > most ? size : most;
+    }
+    float unit = most / 127, inverse = most > 1e-30f ? 127 / most : 0;
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+    for (size_t k = 0; k < depth; k++)
+        to[k / 2 * PAIR_STEP + k % 2] =
+            (int8_t)(int)(from[k * depth_stride] * inverse + magic - magic);
+    if (depth % 2) to[depth / 2 * PAIR_STEP + 1] = 0;
+    return unit;
+}
+
+void kernel_pack(kernel_weights weights, const float *source, size_t output_stride,
+    size_t depth_stride, size_t first, size_t end, size_t depth, void *panels,
+    float *column_units) {
+    if (weights == KERNEL_FLOAT32) {
+        pack_floats(source, output_stride, depth_stride, first, end, depth, panels);
+        return;
+    }
+    for (size_t n = first; n < end; n++) {
+        const anywhere *from = (const anywhere *)source + (n - first) * output_stride;
+        size_t at = pair_at(n, depth);
+        if (weights == KERNEL_BF16)
+            pack_bf16(from, depth_stride, depth, (uint16_t *)panels + at);
+        else
+            column_units[n] = pack_int8(from, depth_stride, depth, (int8_t *)panels + at);
+    }
+}
+
+void kernel_unpack(kernel_weights weights, const void *panels, const float *column_units,
+    size_t first, size_t end, size_t depth, float *out, size_t out_stride) {
+    if (weights == KERNEL_FLOAT32) {
+        unpack_floats(panels, first, end, depth, out, out_stride);
+        return;
+    }
+    for (size_t n = first; n < end; n++) {
+        size_t at = pair_at(n, depth);
+        float *to = out + (n - first) * out_stride;
+        for (size_t k = 0; k < depth; k++) {
+            size_t index = at + k / 2 * PAIR_STEP + k % 2;
+            if (weights == KERNEL_INT8) {
+                to[k] = (float)((const int8_t *)panels)[index] * column_units[n];
+            } else {
+                uint32_t bits = (uint32_t)((const uint16_t *)panels)[index] << 16;
+                memcpy(to + k, &bits, sizeof bits);
+            }
+        }
     }
 }

@@ -22,6 +22,9 @@ typedef float vec_in_memory __attribute__((vector_size(4 * LANES), aligned(4), m
 typedef int32_t mask_vec __attribute__((vector_size(4 * LANES)));
 typedef uint32_t bits_vec __attribute__((vector_size(4 * LANES)));
 typedef double wide_vec __attribute__((vector_size(8 * LANES)));
+typedef int8_t bytes_vec __attribute__((vector_size(2 * LANES)));
+typedef int16_t shorts_vec __attribute__((vector_size(4 * LANES)));
+typedef int16_t half_shorts_vec __attribute__((vector_size(2 * LANES)));
 typedef float quad __attribute__((vector_size(16)));
 
 INLINE vec load(const float *p) { return *(const vec_in_memory *)p; }
@@ -30,6 +33,40 @@ INLINE void store(float *p, vec v) { *(vec_in_memory *)p = v; }
 
 /* x - 0 is x for every x, so this compiles to a broadcast. */
 INLINE vec splat(float x) { return x - (vec){0}; }
+
+/* Any 32 bits at p, in every lane. */
+INLINE vec splat_bits(const float *p) {
+    uint32_t bits;
+    memcpy(&bits, p, sizeof bits);
+    return (vec)(bits | (bits_vec){0});
+}
+
+/* 2 * LANES integers at p. */
+INLINE shorts_vec widened(const int8_t *p) {
+    bytes_vec bytes;
+    memcpy(&bytes, p, sizeof bytes);
+    return __builtin_convertvector(bytes, shorts_vec);
+}
+
+/* sum[i] + a[2i] b[2i] + a[2i + 1] b[2i + 1]. */
+INLINE mask_vec add_pairs(mask_vec sum, shorts_vec a, shorts_vec b) {
+#ifdef ADD_PAIRS
+    return ADD_PAIRS(sum, a, b);
+#else
+    mask_vec low =
+        ((mask_vec)((bits_vec)a << 16) >> 16) * ((mask_vec)((bits_vec)b << 16) >> 16);
+    return sum + low + ((mask_vec)a >> 16) * ((mask_vec)b >> 16);
+#endif
+}
+
+/* The same of pairs of bf16, where a processor has that. */
+#ifdef ADD_PAIRS_BF16
+enum { MULTIPLIES_BF16 = 1 };
+INLINE vec add_pairs_bf16(vec sum, vec a, vec b) { return ADD_PAIRS_BF16(sum, a, b); }
+#else
+enum { MULTIPLIES_BF16 = 0 };
+INLINE vec add_pairs_bf16(vec sum, vec a, vec b) { return (void)a, (void)b, sum; }
+#endif
 
 /* The first `count` floats at p, then `rest`. */
 INLINE vec load_part(const float *p, size_t count, float rest) {
@@ -59,11 +96,11 @@ INLINE float multiply_add_one(float a, float b, float c) {
 #endif
 }
 
-INLINE vec select(mask_vec mask, vec yes, vec no) {
+INLINE vec blend(mask_vec mask, vec yes, vec no) {
     return (vec)(((bits_vec)mask & (bits_vec)yes) | (~(bits_vec)mask & (bits_vec)no));
 }
 
-INLINE vec larger(vec a, vec b) { return select(a > b, a, b); }
+INLINE vec larger(vec a, vec b) { return blend(a > b, a, b); }
 
 /* Lane i, i + 4, i + 8, ... added up, in a fixed order. */
 INLINE quad fold(vec v) {

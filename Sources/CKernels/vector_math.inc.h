@@ -15,8 +15,8 @@
  * ulp. 2^n is applied in two halves, as n may be 128. NaN stays NaN. */
 INLINE vec exponential(vec x) {
     const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-    vec clamped = select(x < EXP_LOWEST, splat(EXP_LOWEST), x);
-    clamped = select(clamped > EXP_HIGHEST, splat(EXP_HIGHEST), clamped);
+    vec clamped = blend(x < EXP_LOWEST, splat(EXP_LOWEST), x);
+    clamped = blend(clamped > EXP_HIGHEST, splat(EXP_HIGHEST), clamped);
 
     vec shifted = multiply_add(clamped, splat(1.44269504f), splat(magic)); /* 1 / log 2 */
     vec n = shifted - magic;
@@ -37,8 +37,8 @@ INLINE vec exponential(vec x) {
     vec low = (vec)((half + (127u - 128u)) << 23);
     vec high = (vec)((whole - half + (127u - 128u)) << 23);
     vec result = series * low * high;
-    result = select(x < EXP_LOWEST, splat(0), result);
-    return select(x > EXP_HIGHEST, splat(INFINITY), result);
+    result = blend(x < EXP_LOWEST, splat(0), result);
+    return blend(x > EXP_HIGHEST, splat(INFINITY), result);
 }
 
 /* 1 / (1 + exp(-x)). */

@@ -9,10 +9,12 @@ extension Model {
     /// - Parameter tokenizerPath: a spiece.model or tokenizer.json to use instead; nil: the one
     ///   found.
     package convenience init(
-        _ checkpoint: Checkpoint, tokenizerPath: String?, workers: Workers
+        _ checkpoint: Checkpoint, tokenizerPath: String?, precision: Precision = .float32,
+        workers: Workers
     ) throws {
         try self.init(
-            checkpoint, tokenizer: Self.tokenizer(checkpoint, tokenizerPath), workers: workers)
+            checkpoint, tokenizer: Self.tokenizer(checkpoint, tokenizerPath),
+            precision: precision, workers: workers)
     }
 
     private static func tokenizer(

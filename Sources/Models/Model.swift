@@ -20,35 +20,91 @@ package final class Model: Sendable {
 
     package var configuration: T5Configuration { checkpoint.configuration }
     package var layout: ParameterLayout { checkpoint.layout }
+    /// What generates and scores, in the model's precision.
     package var snapshot: WeightsSnapshot { current.withLock { $0.snapshot } }
+    package let precision: Precision
     /// What was changed since the model was opened and is not taken back, the first first.
     package var applied: [AppliedChange] { current.withLock { $0.applied } }
 
     private struct State {
         var snapshot: WeightsSnapshot
+        /// The same in float32; nil where that can be had from the files again.
+        var full: WeightsSnapshot?
+        /// What was read from the files again, for as long as anybody uses it.
+        weak var lent: WeightsSnapshot?
         var applied: [AppliedChange] = []
+
+        /// Whether `full` is what the model computes as.
+        func isCurrent(_ full: WeightsSnapshot) -> Bool { full === self.full ?? lent }
     }
 
     /// Reads every weight of the checkpoint.
-    package init(_ checkpoint: Checkpoint, tokenizer: (any Tokenizer)?, workers: Workers) throws {
+    ///
+    /// - Parameter precision: of the weights that generate and score. Others than float32 are
+    ///   read anew where float32 is asked for.
+    package init(
+        _ checkpoint: Checkpoint, tokenizer: (any Tokenizer)?, precision: Precision = .float32,
+        workers: Workers
+    ) throws {
         self.checkpoint = checkpoint
         self.tokenizer = tokenizer
+        self.precision = precision
         self.workers = workers
         let snapshot = try WeightsSnapshot(
-            checkpoint.layout, checkpoint.configuration, workers: workers,
+            checkpoint.layout, checkpoint.configuration, precision: precision, workers: workers,
             source: checkpoint)
-        current = Mutex(State(snapshot: snapshot))
+        current = Mutex(
+            State(snapshot: snapshot, full: precision == .float32 ? snapshot : nil))
     }
 
     /// A second model of the same checkpoint.
     ///
-    /// - Parameter weights: nil for the same as the first one's now.
-    package init(cloning model: Model, weights: WeightsSnapshot? = nil) {
+    /// - Parameter weights: in float32; nil for the same as the first one's now.
+    package init(cloning model: Model, weights: WeightsSnapshot? = nil) throws {
         checkpoint = model.checkpoint
         tokenizer = model.tokenizer
+        precision = model.precision
         workers = model.workers
-        let state = model.current.withLock { $0 }
-        current = Mutex(State(snapshot: weights ?? state.snapshot, applied: state.applied))
+        var state = model.current.withLock { $0 }
+        if let weights {
+            state.snapshot = try Self.rounded(weights, model.precision, model.workers)
+            state.full = weights
+        }
+        current = Mutex(state)
+    }
+
+    /// The weights in float32, as they are now: what is trained, saved and compared.
+    ///
+    /// - Throws: `UNSAY_E_MEMORY`, `UNSAY_E_IO`, where they have to be read again.
+    package func weights() throws -> WeightsSnapshot {
+        if let known = current.withLock({ $0.full ?? $0.lent }) { return known }
+        let read = try WeightsSnapshot(
+            layout, configuration, workers: workers, source: checkpoint)
+        // Somebody else may have been first, or have changed the model.
+        return current.withLock { state in
+            if let known = state.full ?? state.lent { return known }
+            state.lent = read
+            return read
+        }
+    }
+
+    /// Writes parameter `index` as it is now, row-major.
+    ///
+    /// - Throws: as `weights`.
+    package func read(_ index: Int, into values: UnsafeMutableBufferPointer<Float>) throws {
+        guard let known = current.withLock({ $0.full ?? $0.lent }) else {
+            return try checkpoint.read(index, into: values)
+        }
+        known.read(index, into: values)
+    }
+
+    private static func rounded(
+        _ weights: WeightsSnapshot, _ precision: Precision, _ workers: Workers
+    ) throws -> WeightsSnapshot {
+        guard precision != .float32 else { return weights }
+        return try WeightsSnapshot(
+            weights.layout, weights.configuration, precision: precision, workers: workers,
+            source: weights)
     }
 
     /// Makes `next` the weights of every call that begins from now on.
@@ -56,13 +112,15 @@ package final class Model: Sendable {
     /// - Parameter change: joins the list of what is applied, unless it takes back the last one
     ///   there.
     /// - Throws: `UNSAY_E_STATE` if the weights are no longer `expected`: somebody else
-    ///   changed them since.
+    ///   changed them since; `UNSAY_E_MEMORY`.
     package func replace(
         _ expected: WeightsSnapshot, with next: WeightsSnapshot, change: AppliedChange
     ) throws {
+        let rounded = try Self.rounded(next, precision, workers)
         let replaced = current.withLock { state in
-            guard state.snapshot === expected else { return false }
-            state.snapshot = next
+            guard state.isCurrent(expected) else { return false }
+            state.snapshot = rounded
+            state.full = next
             if let top = state.applied.last, top.before == change.after, top.after == change.before
             {
                 state.applied.removeLast()
@@ -89,13 +147,13 @@ package final class Model: Sendable {
 
     /// Writes the weights as they are now, in the layout they were opened from.
     package func save(to folder: String) throws {
-        let snapshot = snapshot
+        let snapshot = try weights()
         try saveCheckpoint(checkpoint, to: folder, values: { snapshot.read($0, into: $1) })
     }
 
     /// The fingerprint of the weights as they are now; remembered with them.
     package func fingerprint() throws -> [UInt8] {
-        try fingerprint(of: snapshot)
+        try fingerprint(of: weights())
     }
 
     package func fingerprint(of snapshot: WeightsSnapshot) throws -> [UInt8] {

@@ -19,7 +19,7 @@ extension Delta {
 
     private func change(_ model: Model, reverting: Bool) throws {
         let (from, to) = reverting ? (after, before) : (before, after)
-        let snapshot = model.snapshot
+        let snapshot = try model.weights()
         let found = try model.fingerprint(of: snapshot)
         guard found == from else {
             throw Failure(
@@ -72,7 +72,7 @@ extension Delta {
             throw Failure(
                 UNSAY_E_MISMATCH, "deltas[\(index + 1)] does not follow on deltas[\(index)]")
         }
-        let snapshot = model.snapshot
+        let snapshot = try model.weights()
         let found = try model.fingerprint(of: snapshot)
         let own: WeightReader = { snapshot.read($0, into: $1) }
         let before: WeightReader, after: WeightReader

@@ -101,8 +101,8 @@ extension Session {
         try exclusively {
             _ = try prepare(needsExamples: false)
             let evaluation = try measure()
-            let first = Model(cloning: model, weights: original)
-            let second = Model(cloning: model, weights: try trainedSnapshot())
+            let first = try Model(cloning: model, weights: original)
+            let second = try Model(cloning: model, weights: trainedSnapshot())
             let before = try generate(first, options.inputs, options.generate).hypotheses
             try stopIfCancelled()
             let after = try generate(second, options.inputs, options.generate).hypotheses

@@ -64,9 +64,9 @@ package final class Session: @unchecked Sendable {
         }
         self.model = model
         self.options = options
-        original = model.snapshot
-        self.reference = reference?.snapshot ?? original
-        self.root = root?.snapshot
+        original = try model.weights()
+        self.reference = try reference?.weights() ?? original
+        self.root = try root?.weights()
         expected = original
         order = ExampleOrder(seed: options.seed)
         // Which tokens are avoided, only examples say.
@@ -190,7 +190,7 @@ package final class Session: @unchecked Sendable {
 
     /// A model of its own on the trained weights as they are now.
     package func trainedModel() throws -> Model {
-        try exclusively { Model(cloning: model, weights: try trainedSnapshot()) }
+        try exclusively { try Model(cloning: model, weights: trainedSnapshot()) }
     }
 
     func trainedSnapshot() throws -> WeightsSnapshot {

@@ -1,6 +1,7 @@
 import CUnsay
 import Support
 import T5
+import Tensors
 import Training
 
 /// What a session trains with. Names and defaults as in `unsay_session_options`.
@@ -19,6 +20,8 @@ package struct SessionOptions: Sendable {
     /// Examples in memory at once; 0: the whole batch.
     package var microBatchSize = 0
     package var recompute = false
+    /// Of the products of a step; the weights themselves stay float32.
+    package var precision = Precision.float32
     package var warmupSteps = 0
     package var decaySteps = 0
     package var alpha: Float = 4
@@ -75,7 +78,8 @@ package struct SessionOptions: Sendable {
     }
 
     var trainerOptions: TrainerOptions {
-        TrainerOptions(dropout: dropout, recomputes: recompute, seed: seed)
+        TrainerOptions(
+            dropout: dropout, recomputes: recompute, precision: precision, seed: seed)
     }
 
     /// - Parameter avoided: the ids that are avoided somewhere, for `UNSAY_SCOPE_TOKENS`.

@@ -5,6 +5,8 @@ package struct Pass {
     package let configuration: T5Configuration
     package let arena: Arena
     package let workers: Workers
+    /// Of products with plain weights; packed ones have their own.
+    package let precision: Precision
     /// nil except while training with dropout.
     package let dropout: Dropout?
     /// Where in the network dropout is: see `within`.
@@ -13,11 +15,13 @@ package struct Pass {
     var sequences: Ragged?
 
     package init(
-        _ configuration: T5Configuration, arena: Arena, workers: Workers, dropout: Dropout? = nil
+        _ configuration: T5Configuration, arena: Arena, workers: Workers,
+        precision: Precision = .float32, dropout: Dropout? = nil
     ) {
         self.configuration = configuration
         self.arena = arena
         self.workers = workers
+        self.precision = precision
         self.dropout = dropout
     }
 }

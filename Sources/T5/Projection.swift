@@ -97,7 +97,8 @@ package func project(
 {
     switch weights.storage {
     case .packed(let matrix):
-        product(x, matrix, into: out, adds: adds, workers: pass.workers)
+        try product(
+            x, matrix, into: out, adds: adds, arena: pass.arena, workers: pass.workers)
     case .plain(let parts):
         var first = 0
         for part in parts {
@@ -105,7 +106,7 @@ package func project(
             defer { pass.arena.rewind(to: mark) }
             try product(
                 x, weight: part, into: out.columns(first..<first + part.count), adds: adds,
-                arena: pass.arena, workers: pass.workers)
+                precision: pass.precision, arena: pass.arena, workers: pass.workers)
             first += part.count
         }
     }
@@ -132,18 +133,20 @@ package func projectBackward(
         let gradient = index < gradients.parts.count ? gradients.parts[index] : nil
         if let gradient, !gradient.isEmpty {
             try productBackwardWeight(
-                dpart, x, into: gradient, arena: pass.arena, workers: pass.workers)
+                dpart, x, into: gradient, precision: pass.precision, arena: pass.arena,
+                workers: pass.workers)
         }
         if let dx {
             try productBackwardInput(
-                dpart, weight: part, into: dx, adds: adds || first > 0, arena: pass.arena,
-                workers: pass.workers)
+                dpart, weight: part, into: dx, adds: adds || first > 0,
+                precision: pass.precision, arena: pass.arena, workers: pass.workers)
         }
         first += part.count
     }
     if let dx, case .packed(let matrix) = weights.storage {
         try productBackwardInput(
-            dout, packed: matrix, into: dx, adds: adds, arena: pass.arena, workers: pass.workers)
+            dout, packed: matrix, into: dx, adds: adds, precision: pass.precision,
+            arena: pass.arena, workers: pass.workers)
     }
     for (adapter, gradient) in zip(weights.adapters, gradients.adapters) {
         try adapterBackward(

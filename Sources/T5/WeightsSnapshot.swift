@@ -3,7 +3,8 @@ import Support
 import Synchronization
 import Tensors
 
-/// All weights of a model, packed for products and never changed again.
+/// All weights of a model, packed for products and never changed again: in float32, or rounded
+/// for faster products; norms and biases are float32 in any case.
 ///
 /// A model points at one of these; readers take it once and keep it, so a patch that
 /// replaces the model's snapshot disturbs no call in progress.
@@ -11,6 +12,7 @@ package final class WeightsSnapshot: Sendable {
     package let configuration: T5Configuration
     package let layout: ParameterLayout
     package let network: Network
+    package let precision: Precision
     /// The SHA-256 of the weights, once somebody has asked for it.
     package let fingerprint = Mutex<[UInt8]?>(nil)
     /// Where each parameter lies, in the order of `layout`.
@@ -43,11 +45,11 @@ package final class WeightsSnapshot: Sendable {
     ///
     /// - Throws: what `source` throws, or `UNSAY_E_MEMORY`.
     package convenience init(
-        _ layout: ParameterLayout, _ configuration: T5Configuration, workers: Workers,
-        source: some StoredWeights
+        _ layout: ParameterLayout, _ configuration: T5Configuration,
+        precision: Precision = .float32, workers: Workers, source: some StoredWeights
     ) throws {
         let alone = Workers(threads: 1)
-        try self.init(layout, configuration) { index, destination in
+        try self.init(layout, configuration, precision) { index, destination in
             let parameter = layout.parameters[index]
             let height = Destination.blockHeight(
                 of: parameter, least: source.leastRows(index))
@@ -105,6 +107,7 @@ package final class WeightsSnapshot: Sendable {
     /// - Parameter fill: writes parameter `index` to its destination.
     private init(
         _ layout: ParameterLayout, _ configuration: T5Configuration,
+        _ precision: Precision = .float32,
         fill: (_ index: Int, Destination) throws -> Void
     ) throws {
         var places = [Place?](repeating: nil, count: layout.parameters.count)
@@ -119,7 +122,8 @@ package final class WeightsSnapshot: Sendable {
             let indices = try names.map(index)
             let parameters = indices.map { layout.parameters[$0] }
             let matrix = try PackedMatrix(
-                outputs: parameters.reduce(0) { $0 + $1.rows }, inputs: parameters[0].columns)
+                outputs: parameters.reduce(0) { $0 + $1.rows }, inputs: parameters[0].columns,
+                precision: precision)
             var first = 0
             for (index, parameter) in zip(indices, parameters) {
                 try fill(index, Destination(matrix: matrix, first: first, plain: nil))
@@ -140,6 +144,7 @@ package final class WeightsSnapshot: Sendable {
 
         self.configuration = configuration
         self.layout = layout
+        self.precision = precision
         network = try Network(configuration, projection: projection, table: table)
         self.places = try places.enumerated().map {
             guard let place = $0.element else {
@@ -186,7 +191,8 @@ package final class WeightsSnapshot: Sendable {
             })
     }
 
-    /// Writes parameter `index`, row-major: bit for bit what it was made from.
+    /// Writes parameter `index`, row-major: bit for bit what it was made from, if that is
+    /// float32.
     package func read(_ index: Int, into values: UnsafeMutableBufferPointer<Float>) {
         guard let base = values.baseAddress else { return }
         switch places[index] {
@@ -196,4 +202,28 @@ package final class WeightsSnapshot: Sendable {
             base.update(from: buffer.base, count: buffer.count)
         }
     }
+}
+
+/// What a snapshot of another precision is made from.
+extension WeightsSnapshot: StoredWeights {
+    package func read(
+        _ index: Int, rows: Range<Int>, into out: UnsafeMutablePointer<Float>
+    ) {
+        switch places[index] {
+        case .outputs(let matrix, let outputs):
+            let first = outputs.lowerBound
+            matrix.unpack(
+                outputs: first + rows.lowerBound..<first + rows.upperBound, into: out,
+                stride: matrix.inputs)
+        case .table(let buffer):
+            let columns = layout.parameters[index].columns
+            out.update(from: buffer.base + rows.lowerBound * columns, count: rows.count * columns)
+        }
+    }
+
+    package func leastRows(_: Int) -> Int { 1 }
+
+    package func floats(_: Int) -> PlainFloats? { nil }
+
+    package func release(_: Int, rows _: Range<Int>?) {}
 }

@@ -4,25 +4,24 @@ import CKernels
 package final class PackedMatrix: @unchecked Sendable {
     package let outputs: Int
     package let inputs: Int
-    let panels: FloatBuffer
+    package let precision: Precision
+    let panels: Panels
+    private let memory: FloatBuffer
 
     /// Values to come: every output is packed before the first product.
     ///
     /// - Throws: `UNSAY_E_MEMORY` if the memory cannot be had.
-    package init(outputs: Int, inputs: Int) throws {
+    package init(outputs: Int, inputs: Int, precision: Precision = .float32) throws {
         self.outputs = outputs
         self.inputs = inputs
-        panels = try FloatBuffer(count: Panels.size(outputs, inputs))
-        // Of a last panel that is not full, what lies beyond the outputs.
-        guard outputs % Panels.width > 0 else { return }
-        let size = Panels.width * inputs
-        (panels.base + (panelCount - 1) * size).update(repeating: 0, count: size)
+        self.precision = precision
+        memory = try FloatBuffer(count: Panels.floats(outputs, inputs, precision))
+        panels = Panels(memory.base, outputs: outputs, inputs: inputs, precision)
+        panels.clearPadding()
     }
 
     /// The outputs that lie together.
     package static var panelWidth: Int { Panels.width }
-
-    var panelCount: Int { Panels.count(outputs) }
 
     /// Overwrites the outputs in `range`.
     ///
@@ -33,9 +32,9 @@ package final class PackedMatrix: @unchecked Sendable {
         inputStride: Int = 1, workers: Workers
     ) {
         assert(range.lowerBound >= 0 && range.upperBound <= outputs, "\(range) of \(outputs)")
-        Panels.pack(
+        panels.pack(
             source, outputs: range, outputStride: outputStride, inputStride: inputStride,
-            inputs: inputs, into: panels.base, workers: workers)
+            workers: workers)
     }
 
     /// Writes the outputs in `range` to `out`, `[range.count, inputs]`, `stride` floats apart.
@@ -43,39 +42,73 @@ package final class PackedMatrix: @unchecked Sendable {
         outputs range: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int
     ) {
         assert(range.lowerBound >= 0 && range.upperBound <= outputs, "\(range) of \(outputs)")
-        kernel_unpack(panels.base, range.lowerBound, range.upperBound, inputs, out, stride)
+        kernel_unpack(
+            precision.kernel, panels.base, panels.units, range.lowerBound, range.upperBound, inputs,
+            out, stride)
     }
 }
 
-/// The memory of packed matrices.
-enum Panels {
+/// A packed matrix in memory that somebody else owns.
+struct Panels: @unchecked Sendable {
+    let outputs: Int
+    let inputs: Int
+    let precision: Precision
+    let base: UnsafeMutableRawPointer
+    /// Of int8, one for each output, in front of the panels.
+    let units: UnsafeMutablePointer<Float>?
+
     static let width = Int(KERNEL_PANEL)
 
     static func count(_ outputs: Int) -> Int { outputs / width + (outputs % width > 0 ? 1 : 0) }
 
-    /// The floats of a packed matrix; a size that no memory has if it cannot be counted.
-    static func size(_ outputs: Int, _ inputs: Int) -> Int {
+    /// The memory of a packed matrix; a size that no memory has if it cannot be counted.
+    static func floats(_ outputs: Int, _ inputs: Int, _ precision: Precision) -> Int {
         let (columns, tooWide) = count(outputs).multipliedReportingOverflow(by: width)
-        let (floats, tooLarge) = columns.multipliedReportingOverflow(by: inputs)
-        return tooWide || tooLarge ? Int.max : floats
+        let (floats, tooLarge) = columns.multipliedReportingOverflow(by: max(inputs, 1))
+        guard !tooWide, !tooLarge, floats < Int.max / 8 else { return Int.max }
+        let bytes = kernel_panels_bytes(precision.kernel, outputs, inputs)
+        return bytes / 4 + (precision == .int8 ? columns : 0)
+    }
+
+    /// - Parameter memory: `floats(outputs, inputs, precision)`.
+    init(
+        _ memory: UnsafeMutablePointer<Float>, outputs: Int, inputs: Int, _ precision: Precision
+    ) {
+        self.outputs = outputs
+        self.inputs = inputs
+        self.precision = precision
+        let isInt8 = precision == .int8
+        units = isInt8 ? memory : nil
+        base = UnsafeMutableRawPointer(
+            memory + (isInt8 ? Self.count(outputs) * Self.width : 0))
+    }
+
+    /// Of a last panel that is not full, zeroes what lies beyond the outputs.
+    func clearPadding() {
+        let rest = outputs % Self.width
+        guard rest > 0 else { return }
+        let bytes = kernel_panels_bytes(precision.kernel, Self.width, inputs)
+        let last = base + (Self.count(outputs) - 1) * bytes
+        last.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
+        (units.map { $0 + outputs })?.update(repeating: 0, count: Self.width - rest)
     }
 
     /// `kernel_pack`, a few panels a chunk.
-    static func pack(
+    func pack(
         _ source: UnsafePointer<Float>, outputs range: Range<Int>, outputStride: Int,
-        inputStride: Int, inputs: Int, into panels: UnsafeMutablePointer<Float>, workers: Workers
+        inputStride: Int, workers: Workers
     ) {
         guard !range.isEmpty else { return }
-        let firstPanel = range.lowerBound / width
-        let source = Shared(source), panels = Shared(panels)
+        let firstPanel = range.lowerBound / Self.width
+        let source = Shared(source)
         // 16,384 floats take about 10 microseconds.
-        let smallest = max(1, 16_384 / max(inputs * width, 1))
-        workers.split(count(range.upperBound) - firstPanel, smallest: smallest) { chunk in
-            let first = max((firstPanel + chunk.lowerBound) * width, range.lowerBound)
-            let end = min((firstPanel + chunk.upperBound) * width, range.upperBound)
+        let smallest = max(1, 16_384 / max(inputs * Self.width, 1))
+        workers.split(Self.count(range.upperBound) - firstPanel, smallest: smallest) { chunk in
+            let first = max((firstPanel + chunk.lowerBound) * Self.width, range.lowerBound)
+            let end = min((firstPanel + chunk.upperBound) * Self.width, range.upperBound)
             kernel_pack(
-                source.pointer + (first - range.lowerBound) * outputStride, outputStride,
-                inputStride, first, end, inputs, panels.pointer)
+                precision.kernel, source.pointer + (first - range.lowerBound) * outputStride,
+                outputStride, inputStride, first, end, inputs, base, units)
         }
     }
 }

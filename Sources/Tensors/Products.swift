@@ -3,21 +3,29 @@ import Support
 
 /// out (+)= x Wᵀ. x: `[rows, inputs]`; out: `[rows, outputs]`.
 ///
-/// - Parameter outputs: computes only these columns of `out`, which still counts from output 0.
-///   Begins at a multiple of 32 and ends at one or at the last; all of them if nil.
-/// - Parameter adds: adds to `out` instead of overwriting it.
+/// - Parameters:
+///   - outputs: computes only these columns of `out`, which still counts from output 0. Begins
+///     at a multiple of 32 and ends at one or at the last; all of them if nil.
+///   - adds: adds to `out` instead of overwriting it.
+///   - arena: for the inputs of int8 weights in 16 bits.
+/// - Throws: `UNSAY_E_MEMORY`, before anything is written to `out`.
 package func product(
     _ x: Rows, _ weights: PackedMatrix, outputs: Range<Int>? = nil, into out: Rows,
-    adds: Bool = false, workers: Workers
-) {
+    adds: Bool = false, arena: Arena, workers: Workers
+) throws {
     let outputs = outputs ?? 0..<weights.outputs
     assert(x.width == weights.inputs, "\(x.width) inputs, not \(weights.inputs)")
     assert(outputs.lowerBound % Panels.width == 0, "whole panels")
     assert(outputs.upperBound % Panels.width == 0 || outputs.upperBound == weights.outputs)
     assert(out.count == x.count && out.width >= outputs.upperBound, "out: [rows, outputs]")
+    let mark = arena.mark()
+    defer { arena.rewind(to: mark) }
+    let factor =
+        weights.precision == .int8
+        ? try Factor(quantizing: x, arena: arena, workers: workers) : Factor(x)
     multiply(
-        Factor(x), weights.panels.base, columns: outputs.upperBound,
-        panels: outputs.lowerBound / Panels.width..<Panels.count(outputs.upperBound),
+        factor, weights.panels, columns: outputs.upperBound,
+        range: outputs.lowerBound / Panels.width..<Panels.count(outputs.upperBound),
         into: out, adds: adds, workers: workers)
 }
 
@@ -27,16 +35,15 @@ package func product(
 ///
 /// - Throws: `UNSAY_E_MEMORY`, before anything is written to `out`.
 package func product(
-    _ x: Rows, weight: Rows, into out: Rows, adds: Bool, arena: Arena, workers: Workers
+    _ x: Rows, weight: Rows, into out: Rows, adds: Bool, precision: Precision = .float32,
+    arena: Arena, workers: Workers
 ) throws {
     assert(x.width == weight.width && out.width == weight.count && out.count == x.count)
     try packed(
         weight.base, outputs: weight.count, outputStride: weight.stride, inputs: weight.width,
-        inputStride: 1, arena: arena, workers: workers
+        inputStride: 1, precision, arena: arena, workers: workers
     ) { panels in
-        multiply(
-            Factor(x), panels, columns: weight.count, panels: 0..<Panels.count(weight.count),
-            into: out, adds: adds, workers: workers)
+        multiply(Factor(x), panels, into: out, adds: adds, workers: workers)
     }
 }
 
@@ -44,16 +51,15 @@ package func product(
 ///
 /// - Throws: `UNSAY_E_MEMORY`, before anything is written to `dx`.
 package func productBackwardInput(
-    _ dy: Rows, weight: Rows, into dx: Rows, adds: Bool, arena: Arena, workers: Workers
+    _ dy: Rows, weight: Rows, into dx: Rows, adds: Bool, precision: Precision = .float32,
+    arena: Arena, workers: Workers
 ) throws {
     assert(dy.width == weight.count && dx.width == weight.width && dx.count == dy.count)
     try packed(
         weight.base, outputs: weight.width, outputStride: 1, inputs: weight.count,
-        inputStride: weight.stride, arena: arena, workers: workers
+        inputStride: weight.stride, precision, arena: arena, workers: workers
     ) { panels in
-        multiply(
-            Factor(dy), panels, columns: weight.width, panels: 0..<Panels.count(weight.width),
-            into: dx, adds: adds, workers: workers)
+        multiply(Factor(dy), panels, into: dx, adds: adds, workers: workers)
     }
 }
 
@@ -62,8 +68,8 @@ package func productBackwardInput(
 ///
 /// - Throws: `UNSAY_E_MEMORY`, before anything is written to `dx`.
 package func productBackwardInput(
-    _ dy: Rows, packed weights: PackedMatrix, into dx: Rows, adds: Bool, arena: Arena,
-    workers: Workers
+    _ dy: Rows, packed weights: PackedMatrix, into dx: Rows, adds: Bool,
+    precision: Precision = .float32, arena: Arena, workers: Workers
 ) throws {
     let mark = arena.mark()
     defer { arena.rewind(to: mark) }
@@ -75,64 +81,93 @@ package func productBackwardInput(
             outputs: first..<end, into: plain.base + first * plain.stride, stride: plain.stride)
     }
     try productBackwardInput(
-        dy, weight: plain, into: dx, adds: adds, arena: arena, workers: workers)
+        dy, weight: plain, into: dx, adds: adds, precision: precision, arena: arena,
+        workers: workers)
 }
 
 /// dweight += dyᵀ x. dy: `[rows, outputs]`; x: `[rows, inputs]`; dweight: `[outputs, inputs]`.
 ///
 /// - Throws: `UNSAY_E_MEMORY`, before anything is written to `dweight`.
 package func productBackwardWeight(
-    _ dy: Rows, _ x: Rows, into dweight: Rows, arena: Arena, workers: Workers
+    _ dy: Rows, _ x: Rows, into dweight: Rows, precision: Precision = .float32, arena: Arena,
+    workers: Workers
 ) throws {
     assert(dy.count == x.count && dweight.count == dy.width && dweight.width == x.width)
     try packed(
         x.base, outputs: x.width, outputStride: 1, inputs: x.count, inputStride: x.stride,
-        arena: arena, workers: workers
+        precision, arena: arena, workers: workers
     ) { panels in
         multiply(
-            Factor(transposing: dy), panels, columns: x.width,
-            panels: 0..<Panels.count(x.width), into: dweight, adds: true, workers: workers)
+            Factor(transposing: dy), panels, into: dweight, adds: true, workers: workers)
     }
 }
 
 /// The left factor of a product: element (row, depth k) is `base[row * rowStride + k *
-/// depthStride]`.
+/// depthStride]`, of floats, or of integers that count `units` of their row.
 private struct Factor: @unchecked Sendable {
-    let base: UnsafeMutablePointer<Float>
+    let base: UnsafeRawPointer
+    let units: UnsafePointer<Float>?
     let rows: Int, depth: Int
     let rowStride: Int, depthStride: Int
 
     init(_ x: Rows) {
-        (base, rows, depth, rowStride, depthStride) = (x.base, x.count, x.width, x.stride, 1)
+        base = UnsafeRawPointer(x.base)
+        units = nil
+        (rows, depth, rowStride, depthStride) = (x.count, x.width, x.stride, 1)
     }
 
     init(transposing x: Rows) {
-        (base, rows, depth, rowStride, depthStride) = (x.base, x.width, x.count, 1, x.stride)
+        base = UnsafeRawPointer(x.base)
+        units = nil
+        (rows, depth, rowStride, depthStride) = (x.width, x.count, 1, x.stride)
     }
+
+    /// In 16 bits; the memory is of `arena`.
+    init(quantizing x: Rows, arena: Arena, workers: Workers) throws {
+        let stride = (x.width + 1) / 2 * 2
+        let units = try arena.rows(1, x.count).base
+        let integers = UnsafeMutableRawPointer(try arena.rows(x.count, stride / 2).base)
+            .assumingMemoryBound(to: Int16.self)
+        let target = Shared(integers), targetUnits = Shared(units)
+        workers.split(x.count, smallest: rowsPerChunk(width: x.width)) { rows in
+            kernel_quantize(
+                x.base + rows.lowerBound * x.stride, x.stride, rows.count, x.width,
+                target.pointer + rows.lowerBound * stride, stride,
+                targetUnits.pointer + rows.lowerBound)
+        }
+        base = UnsafeRawPointer(integers)
+        self.units = UnsafePointer(units)
+        (rows, depth, rowStride, depthStride) = (x.count, x.width, stride, 1)
+    }
+
+    /// Where a row begins.
+    func row(_ row: Int) -> UnsafeRawPointer { base + row * rowStride * (units == nil ? 4 : 2) }
 }
 
 /// Packs into `arena`, calls `body` with the panels and gives the memory back.
 private func packed(
     _ source: UnsafeMutablePointer<Float>, outputs: Int, outputStride: Int, inputs: Int,
-    inputStride: Int, arena: Arena, workers: Workers,
-    _ body: (UnsafeMutablePointer<Float>) -> Void
+    inputStride: Int, _ precision: Precision, arena: Arena, workers: Workers,
+    _ body: (Panels) -> Void
 ) throws {
     let mark = arena.mark()
     defer { arena.rewind(to: mark) }
-    let panels = try arena.rows(1, Panels.size(outputs, inputs))
-    let padding = Panels.size(outputs % Panels.width, inputs)
-    (panels.base + (panels.width - padding)).update(repeating: 0, count: padding)
-    Panels.pack(
+    let memory = try arena.rows(1, Panels.floats(outputs, inputs, precision)).base
+    let panels = Panels(memory, outputs: outputs, inputs: inputs, precision)
+    panels.clearPadding()
+    panels.pack(
         source, outputs: 0..<outputs, outputStride: outputStride, inputStride: inputStride,
-        inputs: inputs, into: panels.base, workers: workers)
-    body(panels.base)
+        workers: workers)
+    body(panels)
 }
 
 /// `kernel_product` in chunks of rows and panels. A result is the same whatever the chunks.
 private func multiply(
-    _ x: Factor, _ weights: UnsafeMutablePointer<Float>, columns: Int, panels: Range<Int>,
+    _ x: Factor, _ weights: Panels, columns: Int? = nil, range: Range<Int>? = nil,
     into out: Rows, adds: Bool, workers: Workers
 ) {
+    let columns = columns ?? weights.outputs
+    let panels = range ?? 0..<Panels.count(columns)
     guard x.rows > 0, !panels.isEmpty else { return }
     if x.depth == 0 {
         if !adds { out.columns(panels.lowerBound * Panels.width..<columns).fill(0) }
@@ -142,16 +177,19 @@ private func multiply(
         rows: x.rows, panels: panels.count, depth: x.depth, workers: workers)
     let rowSize = (x.rows + rowChunks - 1) / rowChunks
     let panelSize = (panels.count + panelChunks - 1) / panelChunks
-    let weights = Shared(weights)
     workers.forEach(rowChunks * panelChunks) { chunk in
         let row = chunk % rowChunks * rowSize
         let first = panels.lowerBound + chunk / rowChunks * panelSize
         let count = min(rowSize, x.rows - row)
         guard count > 0, first < panels.upperBound else { return }
+        var shape = kernel_product_shape(
+            rows: count, columns: columns, depth: x.depth, row_stride: x.rowStride,
+            depth_stride: x.depthStride, out_stride: out.stride, first_panel: first,
+            end_panel: min(first + panelSize, panels.upperBound),
+            weights: weights.precision.kernel, adds: adds ? 1 : 0)
         kernel_product(
-            count, columns, x.depth, x.base + row * x.rowStride, x.rowStride, x.depthStride,
-            weights.pointer, first, min(first + panelSize, panels.upperBound),
-            out.base + row * out.stride, out.stride, adds ? 1 : 0)
+            &shape, x.row(row), x.units.map { $0 + row }, weights.base, weights.units,
+            out.base + row * out.stride)
     }
 }
 

@@ -12,9 +12,11 @@ package func largestIndex(_ row: UnsafeMutableBufferPointer<Float>) -> Int {
     return Int(kernel_argmax(base, row.count))
 }
 
-/// What the kernels in use were compiled for: "portable", "AVX2" or "AVX-512".
+/// What the kernels in use were compiled for: "portable", "AVX2", "AVX-512" or
+/// "AVX-512 VNNI BF16".
 package func kernelLevelName() -> String {
     switch kernel_level_current() {
+    case KERNEL_AVX512_PAIRS: "AVX-512 VNNI BF16"
     case KERNEL_AVX512: "AVX-512"
     case KERNEL_AVX2: "AVX2"
     default: "portable"

@@ -31,9 +31,9 @@ extension Trainer {
             while first < trained.count {
                 try between()
                 let range = first..<min(first + block, trained.count)
-                product(
+                try product(
                     trained.rows(range), head.matrix, into: after.rows(0..<range.count),
-                    workers: workers)
+                    arena: arena, workers: workers)
                 try project(
                     original.rows(range), originalHead, into: before.rows(0..<range.count), pass)
                 let targets = Array(batch.markedTargets[range])

@@ -28,7 +28,8 @@ extension Trainer {
             try between()
             let range = first..<min(first + block, scaled.count)
             let z = logits.rows(0..<range.count)
-            product(scaled.rows(range), head.matrix, into: z, workers: workers)
+            try product(
+                scaled.rows(range), head.matrix, into: z, arena: arena, workers: workers)
             let q = referenceLogits?.rows(0..<range.count)
             if let q, let reference {
                 try project(reference.rows(range), referenceHead, into: q, pass)
@@ -36,7 +37,8 @@ extension Trainer {
             losses(
                 Array(batch.markedTargets[range]), z, q, scratch, normaliser: normaliser, &sums)
             if let dscaled {
-                product(z, head.transposed, into: dscaled.rows(range), workers: workers)
+                try product(
+                    z, head.transposed, into: dscaled.rows(range), arena: arena, workers: workers)
             }
             if let gradient {
                 try head.backwardWeight(

@@ -101,7 +101,9 @@ package final class Trainer {
         }
         arena.reset()
         let dropout = options.dropout > 0 ? Dropout(rate: options.dropout, keys: keys) : nil
-        let pass = Pass(configuration, arena: arena, workers: workers, dropout: dropout)
+        let pass = Pass(
+            configuration, arena: arena, workers: workers, precision: options.precision,
+            dropout: dropout)
         let reach = BackwardReach(gradients.network, batch)
         let encoded = try runStack(
             batch.inputs, batch.sources, network.encoder, embedding: network.embedding,
@@ -167,11 +169,16 @@ package struct TrainerOptions: Sendable {
     package let dropout: Float
     /// Whether layers are run again for the backward pass, to save memory.
     package let recomputes: Bool
+    /// Of products with what is trained, in training steps.
+    package let precision: Precision
     package let seed: UInt64
 
-    package init(dropout: Float, recomputes: Bool, seed: UInt64) {
+    package init(
+        dropout: Float, recomputes: Bool, precision: Precision = .float32, seed: UInt64
+    ) {
         self.dropout = dropout
         self.recomputes = recomputes
+        self.precision = precision
         self.seed = seed
     }
 

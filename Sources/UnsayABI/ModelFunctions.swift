@@ -51,26 +51,37 @@ public func unsay_open_options_init(
 /// The caller's options, checked.
 private func openSettings(
     _ options: UnsafePointer<unsay_open_options>?
-) throws -> (workers: Workers, allowLinks: Bool, tokenizerPath: String?, variant: String?) {
+) throws -> OpenSettings {
     let options = try read(options, over: openDefaults, named: "options")
     guard (0...1024).contains(options.threads) else {
         throw Failure(
             UNSAY_E_ARGUMENT, "threads is \(options.threads); it must be 0 (one per core) to 1024")
     }
-    try requireFloat32(options.compute)
-    return (
-        Workers(threads: Int(options.threads)), options.allow_links != 0,
-        try options.tokenizer_path.map { try requireString($0, "tokenizer_path") },
-        try options.variant.map { try requireString($0, "variant") }
-    )
+    return OpenSettings(
+        workers: Workers(threads: Int(options.threads)),
+        precision: try precision(of: options.compute), allowLinks: options.allow_links != 0,
+        tokenizerPath: try options.tokenizer_path.map {
+            try requireString($0, "tokenizer_path")
+        },
+        variant: try options.variant.map { try requireString($0, "variant") })
 }
 
-func requireFloat32(_ compute: unsay_compute) throws {
-    guard compute.rawValue <= UNSAY_COMPUTE_INT8.rawValue else {
-        throw Failure(UNSAY_E_ARGUMENT, "compute is \(compute.rawValue), not one of unsay_compute")
-    }
-    guard compute == UNSAY_COMPUTE_F32 else {
-        throw Failure(UNSAY_E_UNSUPPORTED, "this release computes in UNSAY_COMPUTE_F32 only")
+private struct OpenSettings {
+    let workers: Workers
+    let precision: Precision
+    let allowLinks: Bool
+    let tokenizerPath: String?
+    let variant: String?
+}
+
+func precision(of compute: unsay_compute) throws -> Precision {
+    switch compute {
+    case UNSAY_COMPUTE_F32: return .float32
+    case UNSAY_COMPUTE_BF16: return .bf16
+    case UNSAY_COMPUTE_INT8: return .int8
+    default:
+        throw Failure(
+            UNSAY_E_ARGUMENT, "compute is \(compute.rawValue), not one of unsay_compute")
     }
 }
 
@@ -87,7 +98,8 @@ public func unsay_model_open(
             Checkpoint.open(
                 folder: folder, variant: settings.variant, allowLinks: settings.allowLinks,
                 workers: settings.workers),
-            tokenizerPath: settings.tokenizerPath, workers: settings.workers)
+            tokenizerPath: settings.tokenizerPath, precision: settings.precision,
+            workers: settings.workers)
         log(UNSAY_LOG_INFO, "opened \(folder): \(model.layout.parameterCount) parameters")
         out.pointee = handle(ModelHandle(model))
     }
@@ -112,7 +124,7 @@ public func unsay_model_open_buffers(
         let model = try Model(
             Checkpoint.open(
                 buffers: buffers, variant: settings.variant, workers: settings.workers),
-            tokenizerPath: settings.tokenizerPath,
+            tokenizerPath: settings.tokenizerPath, precision: settings.precision,
             workers: settings.workers)
         out.pointee = handle(ModelHandle(model))
     }
@@ -136,7 +148,7 @@ public func unsay_model_clone(
 ) -> unsay_status {
     boundary {
         let out = try require(out, "out")
-        out.pointee = handle(ModelHandle(Model(cloning: try model(source))))
+        out.pointee = handle(ModelHandle(try Model(cloning: model(source))))
     }
 }
 
@@ -225,7 +237,7 @@ public func unsay_model_read_tensor(
                 "\(parameter.name) needs room for \(parameter.count) floats, has room for "
                     + "\(capacity)")
         }
-        model.snapshot.read(
+        try model.read(
             Int(index),
             into: UnsafeMutableBufferPointer(
                 start: try require(values, "values"), count: parameter.count))

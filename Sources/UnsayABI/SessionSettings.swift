@@ -36,8 +36,12 @@ public func unsay_session_options_init(
 }
 
 func sessionSettings(_ options: unsay_session_options) throws -> SessionOptions {
-    try requireFloat32(options.compute)
     var settings = SessionOptions()
+    settings.precision = try precision(of: options.compute)
+    guard settings.precision != .int8 else {
+        throw Failure(
+            UNSAY_E_ARGUMENT, "compute is UNSAY_COMPUTE_INT8; a session trains in _F32 or _BF16")
+    }
     settings.loss = options.loss
     settings.form = options.form
     settings.optimizer = options.optimizer

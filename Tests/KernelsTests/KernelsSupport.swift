@@ -9,7 +9,7 @@ enum Kernels {}
 
 /// A compilation of the kernels.
 enum Variant: String, CaseIterable, CustomStringConvertible {
-    case portable, avx2, avx512
+    case portable, avx2, avx512, avx512Pairs
     /// The AVX-512 geometry on AVX2 instructions.
     case split
 
@@ -20,6 +20,7 @@ enum Variant: String, CaseIterable, CustomStringConvertible {
         case .portable: kernel_level_select(KERNEL_PORTABLE) == 1
         case .avx2: kernel_level_select(KERNEL_AVX2) == 1
         case .avx512: kernel_level_select(KERNEL_AVX512) == 1
+        case .avx512Pairs: kernel_level_select(KERNEL_AVX512_PAIRS) == 1
         case .split: kernels_split_use() == 1
         }
     }

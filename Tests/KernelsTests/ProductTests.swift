@@ -17,16 +17,16 @@ extension Kernels {
             for columns in Self.columnCounts {
                 let w = try Sample(columns, depth, seed: 2)
                 let panels = try FloatBuffer(
-                    count: kernel_panels_size(columns, depth), zeroed: true)
-                kernel_pack(w.base, depth, 1, 0, columns, depth, panels.base)
+                    count: kernel_panels_bytes(KERNEL_FLOAT32, columns, depth) / 4, zeroed: true)
+                kernel_pack(
+                    KERNEL_FLOAT32, w.base, depth, 1, 0, columns, depth, panels.base, nil)
                 let expected = naiveProduct(x.rows, w.rows)
                 try Variant.forEach { variant in
                     var whole: [Float] = []
                     for rows in Self.rowCounts.reversed() {
                         let out = try Sample(rows, columns, gap: 3, seed: 3)
-                        kernel_product(
-                            rows, columns, depth, x.base, x.rows.stride, 1, panels.base, 0,
-                            (columns + 31) / 32, out.base, out.rows.stride, 0)
+                        var call = floatShape(x.rows.rows(0..<rows), columns, into: out.rows)
+                        kernel_product(&call, x.base, nil, panels.base, nil, out.base)
                         if whole.isEmpty { whole = out.values }
                         let shape = "\(variant): \(rows) x \(depth) x \(columns)"
                         #expect(out.strayWrites == 0, "\(shape)")
@@ -52,17 +52,19 @@ extension Kernels {
             w.pack(
                 source.base, outputs: 0..<columns, outputStride: depth, workers: Workers(threads: 1)
             )
-            let panels = try FloatBuffer(count: kernel_panels_size(columns, depth), zeroed: true)
-            kernel_pack(source.base, depth, 1, 0, columns, depth, panels.base)
+            let panels = try FloatBuffer(
+                count: kernel_panels_bytes(KERNEL_FLOAT32, columns, depth) / 4, zeroed: true)
+            kernel_pack(
+                KERNEL_FLOAT32, source.base, depth, 1, 0, columns, depth, panels.base, nil)
             try Variant.forEach { variant in
                 let plain = try Sample(rows, columns, seed: 6),
                     other = try Sample(rows, columns, seed: 6)
-                kernel_product(
-                    rows, columns, depth, x.base, depth, 1, panels.base, 0, 2, plain.base, columns,
-                    1)
-                kernel_product(
-                    rows, columns, depth, turned.base, 1, turned.rows.stride, panels.base, 0, 2,
-                    other.base, columns, 1)
+                var shape = floatShape(x.rows, columns, into: plain.rows)
+                shape.adds = 1
+                kernel_product(&shape, x.base, nil, panels.base, nil, plain.base)
+                shape.row_stride = 1
+                shape.depth_stride = turned.rows.stride
+                kernel_product(&shape, turned.base, nil, panels.base, nil, other.base)
                 #expect(sameBits(plain.values, other.values), "\(variant)")
             }
         }
@@ -78,8 +80,8 @@ extension Kernels {
             try Variant.forEach { variant in
                 let out = try Sample(rows, columns, seed: 3)
                 let before = out.doubles
-                product(
-                    x.rows, packed, outputs: 32..<64, into: out.rows, adds: true,
+                try product(
+                    x.rows, packed, outputs: 32..<64, into: out.rows, adds: true, arena: Arena(),
                     workers: Workers(threads: 2))
                 let expected = before.indices.map { i in
                     before[i] + (32..<64 ~= i % columns ? products[i] : 0)
@@ -139,11 +141,87 @@ extension Kernels {
                 let x = try Sample(rows, depth, seed: 1)
                 let results = try [1, 2, 3].map { threads in
                     let out = try Sample(rows, columns, seed: 5)
-                    product(x.rows, packed, into: out.rows, workers: Workers(threads: threads))
+                    try product(
+                        x.rows, packed, into: out.rows, arena: Arena(),
+                        workers: Workers(threads: threads))
                     return out.values
                 }
                 #expect(sameBits(results[0], results[1]) && sameBits(results[0], results[2]))
             }
+        }
+
+        @Test(
+            "products with rounded weights are right to their rounding, and a row's bits do not depend on the other rows",
+            arguments: [Precision.bf16, .int8], [1, 7, 192, 193, 700])
+        func rounded(precision: Precision, depth: Int) throws {
+            let x = try Sample(97, depth, gap: 2, seed: 1)
+            for columns in Self.columnCounts {
+                let w = try Sample(columns, depth, seed: 2)
+                let packed = try PackedMatrix(
+                    outputs: columns, inputs: depth, precision: precision)
+                packed.pack(
+                    w.base, outputs: 0..<columns, outputStride: depth, workers: Workers(threads: 2))
+                let kept = try Sample(columns, depth, seed: 9)
+                packed.unpack(outputs: 0..<columns, into: kept.base, stride: depth)
+                let rounding = largestDifference(kept.values, w.doubles).value
+                // Half a unit of 127 to the largest of 0.5; 8 bits of a number below 0.5.
+                #expect(rounding <= (precision == .int8 ? 0.5 / 254 + 1e-6 : 0.5 / 512))
+                #expect(precision == .int8 || rounding > 0 || depth == 1)
+                let expected = naiveProduct(x.rows, kept.rows)
+                var others: [Float] = []
+                try Variant.forEach { variant in
+                    var whole: [Float] = []
+                    for rows in Self.rowCounts.reversed() {
+                        let out = try Sample(rows, columns, gap: 3, seed: 3)
+                        try product(
+                            x.rows.rows(0..<rows), packed, into: out.rows, arena: Arena(),
+                            workers: Workers(threads: 1 + rows % 3))
+                        if whole.isEmpty { whole = out.values }
+                        let shape = "\(variant): \(rows) x \(depth) x \(columns)"
+                        #expect(out.strayWrites == 0, "\(shape)")
+                        #expect(
+                            sameBits(out.values, Array(whole.prefix(rows * columns))), "\(shape)")
+                    }
+                    let worst = largestDifference(whole, expected)
+                    // Inputs of int8 weights have 16 bits, of bf16 weights 8 bits where the
+                    // processor multiplies those.
+                    let limit =
+                        precision == .int8 ? 2e-4 : variant == .avx512Pairs ? 2e-2 : 3e-5
+                    #expect(
+                        worst.value < limit,
+                        "\(variant): \(columns) columns: \(whole[worst.index]), not \(expected[worst.index])"
+                    )
+                    guard precision == .int8 else { return }
+                    if others.isEmpty { others = whole }
+                    #expect(sameBits(whole, others), "\(variant): int8 is exact at every level")
+                }
+            }
+        }
+
+        @Test("an int8 row that is not finite is NaN, and others are as they were")
+        func notFinite() throws {
+            let w = try PackedMatrix(outputs: 33, inputs: 40, precision: .int8)
+            let source = try Sample(33, 40, seed: 5)
+            w.pack(source.base, outputs: 0..<33, outputStride: 40, workers: Workers(threads: 1))
+            for bad in [Float.nan, .infinity, -.infinity] {
+                for place in [0, 17, 39] {
+                    try Variant.forEach { variant in
+                        let x = try Sample(2, 40, seed: 6)
+                        x.rows[0][place] = bad
+                        let out = try Sample(2, 33, seed: 7)
+                        try product(
+                            x.rows, w, into: out.rows, arena: Arena(), workers: Workers(threads: 1))
+                        let values = out.values
+                        #expect(
+                            values[..<33].allSatisfy { $0.isNaN }, "\(variant), \(bad) at \(place)")
+                        #expect(values[33...].allSatisfy { $0.isFinite }, "\(variant)")
+                    }
+                }
+            }
+            let zero = try Sample(1, 40) { _, _ in 0 }
+            let out = try Sample(1, 33, seed: 7)
+            try product(zero.rows, w, into: out.rows, arena: Arena(), workers: Workers(threads: 1))
+            #expect(out.values.allSatisfy { $0 == 0 }, "no input, no output")
         }
 
         @Test("packing any range, in any orientation, then unpacking gives the weights back")
@@ -183,4 +261,12 @@ extension Kernels {
             }
         }
     }
+}
+
+/// A product of float32 rows and panels.
+func floatShape(_ x: Rows, _ columns: Int, into out: Rows) -> kernel_product_shape {
+    kernel_product_shape(
+        rows: x.count, columns: columns, depth: x.width, row_stride: x.stride, depth_stride: 1,
+        out_stride: out.stride, first_panel: 0, end_panel: (columns + 31) / 32,
+        weights: KERNEL_FLOAT32, adds: 0)
 }

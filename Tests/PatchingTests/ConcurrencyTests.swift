@@ -77,7 +77,7 @@ struct ConcurrencyTests {
             #expect(status == 0)
         }
         // What the model writes at each of the snapshots that it ever had.
-        var known: Set<[[Int32]]> = [try Self.outputs(Model(cloning: model))]
+        var known: Set<[[Int32]]> = [try Self.outputs(try Model(cloning: model))]
         for round in 0..<6 {
             var options = SessionOptions()
             options.learningRate = 3e-3
@@ -85,7 +85,7 @@ struct ConcurrencyTests {
             options.seed = UInt64(round)
             options.loraRank = round % 2 == 0 ? 0 : 2
             let session = try Session(model, reference: nil, options: options)
-            let current = try Self.outputs(Model(cloning: model))
+            let current = try Self.outputs(try Model(cloning: model))
             try session.add(
                 zip(Self.inputs, current).map { input, ids in
                     Example(

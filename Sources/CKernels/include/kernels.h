@@ -19,9 +19,10 @@
 /* ---- Which processor ---------------------------------------------------- */
 
 typedef enum kernel_level {
-    KERNEL_PORTABLE = 0, /* any processor, no fused multiply-add              */
-    KERNEL_AVX2 = 1,     /* AVX2 and FMA                                      */
-    KERNEL_AVX512 = 2    /* AVX-512 F, BW, DQ, VL                             */
+    KERNEL_PORTABLE = 0,    /* any processor, no fused multiply-add              */
+    KERNEL_AVX2 = 1,        /* AVX2 and FMA                                      */
+    KERNEL_AVX512 = 2,      /* AVX-512 F, BW, DQ, VL                             */
+    KERNEL_AVX512_PAIRS = 3 /* and VNNI and BF16: Zen 4, Sapphire Rapids ...  */
 } kernel_level;
 
 /* The highest level this processor runs; the level in use; a level to use from now on
@@ -38,26 +39,59 @@ int kernel_level_select(kernel_level level);
  * other. The last panel is padded with zeros. The layout is the same at every level. */
 enum { KERNEL_PANEL = 32 };
 
-/* The floats of a packed matrix of `columns` outputs and `depth` inputs. */
-size_t kernel_panels_size(size_t columns, size_t depth);
+/* What weights are kept in. Those of 16 and 8 bits lie in pairs: at each depth index 2k,
+ * and for each output, its weights 2k and 2k + 1; an odd depth is followed by zeros. */
+typedef enum kernel_weights {
+    KERNEL_FLOAT32 = 0,
+    KERNEL_BF16 = 1, /* float32 rounded to its upper half                    */
+    KERNEL_INT8 = 2  /* -127...127 times a unit of its output                */
+} kernel_weights;
+
+/* The bytes of a packed matrix of `columns` outputs and `depth` inputs. */
+size_t kernel_panels_bytes(kernel_weights weights, size_t columns, size_t depth);
 
 /* Packs outputs [first, end) of a matrix; element (output n, depth k) of the source is
  * source[(n - first) * output_stride + k * depth_stride], at any address. Leaves other
- * outputs alone: zero the panels first if columns is no multiple of KERNEL_PANEL. */
-void kernel_pack(const float *source, size_t output_stride, size_t depth_stride,
-    size_t first, size_t end, size_t depth, float *panels);
+ * outputs alone: zero the panels first if columns is no multiple of KERNEL_PANEL.
+ * column_units: of int8, one for each output and for those of padding; else NULL. */
+void kernel_pack(kernel_weights weights, const float *source, size_t output_stride,
+    size_t depth_stride, size_t first, size_t end, size_t depth, void *panels,
+    float *column_units);
 
-/* The reverse: writes outputs [first, end), [end - first, depth], to `out`. */
-void kernel_unpack(const float *panels, size_t first, size_t end, size_t depth, float *out,
-    size_t out_stride);
+/* The reverse, in float32: writes outputs [first, end), [end - first, depth], to `out`. */
+void kernel_unpack(kernel_weights weights, const void *panels, const float *column_units,
+    size_t first, size_t end, size_t depth, float *out, size_t out_stride);
 
-/* out[r, n] = sum_k x[r, k] * panels[n, k], added to out if `adds`; for outputs of panels
- * [first_panel, end_panel) below `columns`. x[r, k] is x[r * row_stride + k *
- * depth_stride]; out[r, n] is out[r * out_stride + n] with n counted from the matrix's
- * output 0. */
-void kernel_product(size_t rows, size_t columns, size_t depth, const float *x,
-    size_t row_stride, size_t depth_stride, const float *panels, size_t first_panel,
-    size_t end_panel, float *out, size_t out_stride, int adds);
+/* x rounded to bf16, to nearest and even; NaN stays NaN. */
+static inline uint16_t kernel_bf16(float x) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, &x, sizeof bits);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 64);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+/* out[r, n] = sum_k x[r, k] * weights[n, k], added to out if `adds`; for outputs of panels
+ * [first_panel, end_panel) below `columns`. out[r, n] is out[r * out_stride + n] with n
+ * counted from the matrix's output 0.
+ *
+ * x[r, k] is x[r * row_stride + k * depth_stride]: floats, or, for int8 weights, integers
+ * of kernel_quantize, times row_units[r]. depth_stride is 1 for int8. With bf16
+ * weights x is rounded to bf16 where the processor multiplies that. */
+typedef struct kernel_product_shape {
+    size_t rows, columns, depth;
+    size_t row_stride, depth_stride, out_stride;
+    size_t first_panel, end_panel;
+    kernel_weights weights;
+    int adds;
+} kernel_product_shape;
+
+void kernel_product(const kernel_product_shape *shape, const void *x,
+    const float *row_units, const void *panels, const float *column_units, float *out);
+
+/* x[r, k] = row_units[r] * out[r, k], to 16 bits of the largest of a row; a row that is not
+ * finite becomes NaN. */
+void kernel_quantize(const float *x, size_t x_stride, size_t rows, size_t depth,
+    int16_t *out, size_t out_stride, float *row_units);
 
 /* ---- Rows ---------------------------------------------------------------- */
 

@@ -1,0 +1,199 @@
+/*
+ * limits.c - what this machine can do at best, on THREADS threads at once: the arithmetic
+ * of registers and the reading of memory. Prints one JSON object.
+ *
+ * GFLOP/s and Gop/s count a multiply-add as two. Memory is read from 256 MB a thread, in
+ * huge pages, once and in order, as weights are when a model writes.
+ */
+#define _GNU_SOURCE
+#include <immintrin.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+enum { PASSES = 12, THREADS_MOST = 64 };
+static const size_t BYTES = 256u << 20;
+
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
+
+/* Work of one thread and the amount it does. */
+typedef double work(const char *memory);
+
+enum { STEPS = 1000000 };
+
+__attribute__((target("avx2,fma"))) static double float32_avx2(const char *memory) {
+    enum { CHAINS = 12 };
+    __m256 sums[CHAINS], x = _mm256_set1_ps(0.999f), y = _mm256_set1_ps(0.001f);
+    (void)memory;
+    for (int i = 0; i < CHAINS; i++) sums[i] = _mm256_set1_ps((float)i);
+    for (int step = 0; step < STEPS; step++)
+        _Pragma("clang loop unroll(full)") for (int i = 0; i < CHAINS; i++) sums[i] =
+            _mm256_fmadd_ps(sums[i], x, y);
+    for (int i = 1; i < CHAINS; i++) sums[0] = _mm256_add_ps(sums[0], sums[i]);
+    volatile float used = sums[0][0];
+    (void)used;
+    return 16.0 * CHAINS * STEPS;
+}
+
+__attribute__((target("avx512f"))) static double float32_avx512(const char *memory) {
+    enum { CHAINS = 24 };
+    __m512 sums[CHAINS], x = _mm512_set1_ps(0.999f), y = _mm512_set1_ps(0.001f);
+    (void)memory;
+    for (int i = 0; i < CHAINS; i++) sums[i] = _mm512_set1_ps((float)i);
+    for (int step = 0; step < STEPS; step++)
+        _Pragma("clang loop unroll(full)") for (int i = 0; i < CHAINS; i++) sums[i] =
+            _mm512_fmadd_ps(sums[i], x, y);
+    for (int i = 1; i < CHAINS; i++) sums[0] = _mm512_add_ps(sums[0], sums[i]);
+    volatile float used = sums[0][0];
+    (void)used;
+    return 32.0 * CHAINS * STEPS;
+}
+
+/* int8 weights by 16-bit inputs: pairs of products, added to 32 bits. */
+__attribute__((target("avx2"))) static double int8_avx2(const char *memory) {
+    enum { CHAINS = 10 };
+    __m256i sums[CHAINS], x = _mm256_set1_epi16(3), y = _mm256_set1_epi16(5);
+    (void)memory;
+    for (int i = 0; i < CHAINS; i++) sums[i] = _mm256_set1_epi32(i);
+    for (int step = 0; step < STEPS; step++)
+        _Pragma("clang loop unroll(full)") for (int i = 0; i < CHAINS; i++) {
+            __asm__ volatile("" : "+x"(x));
+            sums[i] = _mm256_add_epi32(sums[i], _mm256_madd_epi16(x, y));
+        }
+    for (int i = 1; i < CHAINS; i++) sums[0] = _mm256_add_epi32(sums[0], sums[i]);
+    volatile int used = _mm256_extract_epi32(sums[0], 0);
+    (void)used;
+    return 32.0 * CHAINS * STEPS;
+}
+
+__attribute__((target("avx512f,avx512bw,avx512vnni"))) static double int8_vnni(
+    const char *memory) {
+    enum { CHAINS = 20 };
+    __m512i sums[CHAINS], x = _mm512_set1_epi16(3), y = _mm512_set1_epi16(5);
+    (void)memory;
+    for (int i = 0; i < CHAINS; i++) sums[i] = _mm512_set1_epi32(i);
+    for (int step = 0; step < STEPS; step++)
+        _Pragma("clang loop unroll(full)") for (int i = 0; i < CHAINS; i++) sums[i] =
+            _mm512_dpwssd_epi32(sums[i], x, y);
+    for (int i = 1; i < CHAINS; i++) sums[0] = _mm512_add_epi32(sums[0], sums[i]);
+    volatile int used = _mm512_reduce_add_epi32(sums[0]);
+    (void)used;
+    return 64.0 * CHAINS * STEPS;
+}
+
+__attribute__((target("avx512f,avx512bf16"))) static double bf16_avx512(
+    const char *memory) {
+    enum { CHAINS = 24 };
+    __m512 sums[CHAINS];
+    __m512bh x = (__m512bh)_mm512_set1_epi16(0x3f7f);
+    (void)memory;
+    for (int i = 0; i < CHAINS; i++) sums[i] = _mm512_set1_ps((float)i);
+    for (int step = 0; step < STEPS; step++)
+        _Pragma("clang loop unroll(full)") for (int i = 0; i < CHAINS; i++) sums[i] =
+            _mm512_dpbf16_ps(sums[i], x, x);
+    for (int i = 1; i < CHAINS; i++) sums[0] = _mm512_add_ps(sums[0], sums[i]);
+    volatile float used = sums[0][0];
+    (void)used;
+    return 64.0 * CHAINS * STEPS;
+}
+
+__attribute__((target("avx2"))) static double reading(const char *memory) {
+    __m256i sums[8] = {0};
+    for (size_t at = 0; at < BYTES; at += 256)
+        _Pragma("clang loop unroll(full)") for (int i = 0; i < 8; i++) sums[i] =
+            _mm256_add_epi32(
+                sums[i], _mm256_load_si256((const __m256i *)(memory + at + 32 * i)));
+    for (int i = 1; i < 8; i++) sums[0] = _mm256_add_epi32(sums[0], sums[i]);
+    volatile int used = _mm256_extract_epi32(sums[0], 0);
+    (void)used;
+    return (double)BYTES;
+}
+
+/* The same of 256 kB again and again: what the second cache gives. */
+__attribute__((target("avx2"))) static double reading_cache(const char *memory) {
+    enum { SMALL = 256 << 10, ROUNDS = 200 };
+    __m256i sums[8] = {0};
+    for (int round = 0; round < ROUNDS; round++) {
+        __asm__ volatile("" ::: "memory");
+        for (size_t at = 0; at < SMALL; at += 256)
+            _Pragma("clang loop unroll(full)") for (int i = 0; i < 8; i++) sums[i] =
+                _mm256_add_epi32(
+                    sums[i], _mm256_load_si256((const __m256i *)(memory + at + 32 * i)));
+    }
+    for (int i = 1; i < 8; i++) sums[0] = _mm256_add_epi32(sums[0], sums[i]);
+    volatile int used = _mm256_extract_epi32(sums[0], 0);
+    (void)used;
+    return (double)SMALL * ROUNDS;
+}
+
+typedef struct seat {
+    pthread_t thread;
+    work *body;
+    const char *memory;
+    pthread_barrier_t *barrier;
+    double amount, begin, end;
+} seat;
+
+static void *run(void *argument) {
+    seat *self = argument;
+    pthread_barrier_wait(self->barrier);
+    self->begin = now();
+    self->amount = self->body(self->memory);
+    self->end = now();
+    return NULL;
+}
+
+/* Billions a second of all threads together: the best pass. */
+static double best(work *body, int threads, char **memory) {
+    double fastest = 0;
+    for (int pass = 0; pass < PASSES; pass++) {
+        seat seats[THREADS_MOST];
+        pthread_barrier_t barrier;
+        pthread_barrier_init(&barrier, NULL, (unsigned)threads);
+        for (int i = 0; i < threads; i++) {
+            seats[i] = (seat){.body = body, .memory = memory[i], .barrier = &barrier};
+            pthread_create(&seats[i].thread, NULL, run, &seats[i]);
+        }
+        double begin = 0, end = 0, amount = 0;
+        for (int i = 0; i < threads; i++) {
+            pthread_join(seats[i].thread, NULL);
+            amount += seats[i].amount;
+            if (i == 0 || seats[i].begin < begin) begin = seats[i].begin;
+            if (i == 0 || seats[i].end > end) end = seats[i].end;
+        }
+        double seconds = end - begin;
+        pthread_barrier_destroy(&barrier);
+        if (amount / seconds / 1e9 > fastest) fastest = amount / seconds / 1e9;
+    }
+    return fastest;
+}
+
+int main(int count, char **arguments) {
+    int threads = count > 1 ? atoi(arguments[1]) : 1;
+    if (threads < 1 || threads > THREADS_MOST) return 1;
+    char *memory[THREADS_MOST];
+    for (int i = 0; i < threads; i++) {
+        memory[i] = aligned_alloc(2 << 20, BYTES);
+        if (!memory[i]) return 1;
+        madvise(memory[i], BYTES, MADV_HUGEPAGE);
+        memset(memory[i], i + 1, BYTES);
+    }
+    int wide = __builtin_cpu_supports("avx512f");
+    double float32 = best(wide ? float32_avx512 : float32_avx2, threads, memory);
+    double bf16 =
+        __builtin_cpu_supports("avx512bf16") ? best(bf16_avx512, threads, memory) : float32;
+    double int8 =
+        best(__builtin_cpu_supports("avx512vnni") ? int8_vnni : int8_avx2, threads, memory);
+    printf("{\"threads\": %d, \"float32_gflops\": %.1f, \"bf16_gflops\": %.1f, "
+           "\"int8_gops\": %.1f, \"memory_gbs\": %.1f, \"cache_gbs\": %.1f}\n",
+        threads, float32, bf16, int8, best(reading, threads, memory),
+        best(reading_cache, threads, memory));
+    return 0;
+}
