@@ -36,7 +36,7 @@ class Unsay:
 
     def generate(self, inputs: List[List[int]], least: int, most: int, beams: int) -> List[int]:
         outputs = self.model.generate(
-            inputs, min_new_tokens=least, max_new_tokens=most, num_beams=beams
+            inputs, min_new_tokens=least, max_new_tokens=most, num_beams=beams, log_probs=False
         )
         return [len(output.ids) for output in outputs]
 

@@ -29,6 +29,7 @@ const kernel_table TABLE = {
     .log_sum_exp = log_sum_exp,
     .exp = exp_row,
     .argmax = argmax,
+    .candidates = candidates,
     .attention = attention,
     .attention_backward = attention_backward,
     .drop = drop,

@@ -112,6 +112,11 @@ float kernel_exp(const float *x, float offset, size_t count, float *out) {
     return table()->exp(x, offset, count, out);
 }
 
+size_t kernel_candidates(const float *scores, const float *errors, float size, size_t count,
+    int32_t *indices, size_t room) {
+    return table()->candidates(scores, errors, size, count, indices, room);
+}
+
 size_t kernel_argmax(const float *x, size_t count) { return table()->argmax(x, count); }
 
 void kernel_attention(const kernel_attention_shape *shape, const float *q, const float *k,

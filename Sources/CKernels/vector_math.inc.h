@@ -102,6 +102,32 @@ static size_t argmax(const float *x, size_t count) {
     return 0;
 }
 
+static size_t candidates(const float *scores, const float *errors, float size, size_t count,
+    int32_t *indices, size_t room) {
+    vec floors = splat(-INFINITY);
+    float floor = -INFINITY;
+    size_t i = 0, found = 0;
+    for (; i + LANES <= count; i += LANES)
+        floors = larger(load(scores + i) - load(errors + i) * size, floors);
+    for (; i < count; i++) {
+        float low = scores[i] - errors[i] * size;
+        if (low > floor) floor = low;
+    }
+    if (largest(floors) > floor) floor = largest(floors);
+    for (i = 0; i < count && found <= room; i += LANES) {
+        size_t end = count - i < LANES ? count : i + LANES;
+        if (end == i + LANES &&
+            largest(load(scores + i) + load(errors + i) * size) < floor)
+            continue;
+        for (size_t n = i; n < end; n++) {
+            if (!(scores[n] + errors[n] * size >= floor) || isinf(scores[n])) continue;
+            if (found < room) indices[found] = (int32_t)n;
+            if (found++ == room) break;
+        }
+    }
+    return found;
+}
+
 static double square_sum(const float *x, size_t count) {
     wide_vec total = {0};
     size_t i = 0;

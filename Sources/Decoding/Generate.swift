@@ -46,6 +46,7 @@ package func generate(
     for input in hypotheses.indices {
         for index in hypotheses[input].indices {
             hypotheses[input][index].text = try model.decode(hypotheses[input][index].ids)
+            if !options.logProbs { hypotheses[input][index].logProbabilities = [] }
         }
     }
     return Generation(hypotheses: hypotheses, wasStopped: wasStopped)

@@ -10,12 +10,12 @@ package enum Finish: Sendable {
 package struct Hypothesis: Sendable {
     /// The end-of-sequence id included, if it was written.
     package var ids: [Int32] = []
-    /// Natural logarithm of each id's probability, [ids.count].
+    /// Natural logarithm of each id's probability, [ids.count]; empty if not wanted.
     package var logProbabilities: [Float] = []
     /// UTF-8, control ids left out; empty without a vocabulary.
     package var text: [UInt8] = []
-    /// The sum of `logProbabilities`; with beams, over the ids after the prefix and divided by
-    /// their number to the power of `lengthPenalty`.
+    /// The sum of `logProbabilities`, NaN without them; with beams, over the ids after the prefix
+    /// and divided by their number to the power of `lengthPenalty`.
     package var score: Float = 0
     package var finish = Finish.length
     /// Of each id, one after the other: the likeliest ids there, likeliest first.
@@ -95,6 +95,9 @@ package struct GenerateOptions {
     package var maxMatchingNgramSize = 2
     /// The most ids of inputs that run together, if not of one input alone.
     package var maxBatchTokens = 16384
+    /// Whether log-probabilities are wanted; without them greedy search need not know all
+    /// logits.
+    package var logProbs = true
     /// Receives how many inputs are done, and of how many; return false to stop all outputs.
     package var onProgress: ((_ done: Int, _ total: Int) -> Bool)?
     /// Return false to stop all outputs.

@@ -54,6 +54,16 @@ struct RuleTable: Sendable {
     private(set) var after: [any LogitsRule] = []
     var isEmpty: Bool { before.isEmpty && after.isEmpty }
 
+    /// The ids that the rules leave out after `count` ids, if that is all they do.
+    func suppressed(after count: Int) -> [Int32]? {
+        var ids: [Int32] = []
+        for rule in before + after {
+            guard let rule = rule as? SuppressRule else { return nil }
+            if count < rule.below { ids += rule.ids }
+        }
+        return ids
+    }
+
     /// - Parameters:
     ///   - ends: the ids that end an output.
     ///   - banned: of `bannedPhrases`.

@@ -16,7 +16,7 @@ struct RowChooser {
     func forced(
         _ id: Int32, _ row: ActiveRow, _ values: UnsafeMutableBufferPointer<Float>
     ) -> [Candidate] {
-        let logProbability = values[Int(id)] - (options.numBeams > 1 ? 0 : logSumExp(values))
+        let logProbability = values[Int(id)] - normalizer(values)
         return [
             Candidate(
                 beam: row.index, id: id, logProbability: logProbability, total: 0, rank: 0)
@@ -58,10 +58,10 @@ struct RowChooser {
         if options.numBeams > 1 { return chooseBeams(row, values) }
         guard options.doSample else {
             let id = largestIndex(values)
-            return [single(id, row, values[id] - logSumExp(values))]
+            return [single(id, row, values[id] - normalizer(values))]
         }
         // The logarithm of the model's own probability, before the filters.
-        let normalizer = logSumExp(values)
+        let normalizer = normalizer(values)
         var original = values[0]
         var id = 0
         withUnsafeTemporaryAllocation(of: Float.self, capacity: values.count) { copy in
@@ -71,6 +71,11 @@ struct RowChooser {
             original = copy[id]
         }
         return [single(id, row, original - normalizer)]
+    }
+
+    /// What makes a value a log-probability; NaN where nobody wants one.
+    private func normalizer(_ values: UnsafeMutableBufferPointer<Float>) -> Float {
+        options.numBeams > 1 ? 0 : options.logProbs ? logSumExp(values) : .nan
     }
 
     private func single(_ id: Int, _ row: ActiveRow, _ logProbability: Float) -> Candidate {

@@ -43,6 +43,13 @@ extension Search {
         try cache.step(ids, slots: slots, weights: weights) { states in
             let pass = Pass(configuration, arena: arena, workers: model.workers)
             scaleForHead(states, into: states, pass)
+            if let id = try screened(rows, states, pass) {
+                let next = Candidate(
+                    beam: 0, id: id, logProbability: .nan, total: .nan, rank: 0)
+                try advancePools(rows, [0], [[next]])
+                goesOn = try reportTokens(rows)
+                return
+            }
             let logits = try arena.rows(ids.count, configuration.vocabSize)
             try project(states, snapshot.network.head, into: logits, pass)
             goesOn = try advance(rows, StepRows(indices: firsts, logits: logits, weights: weights))
@@ -50,6 +57,18 @@ extension Search {
             goesOn = try confirm(rows, guesses, firsts, logits, weights)
         }
         return goesOn
+    }
+
+    /// The next token of a single row whose logits nobody wants to see or to change.
+    private func screened(_ rows: [ActiveRow], _ states: Rows, _ pass: Pass) throws -> Int32? {
+        guard states.count == 1, !options.logProbs, !options.doSample, options.numBeams == 1,
+            options.onLogits == nil, options.allowedTokens == nil, options.numAlternatives == 0,
+            !options.crossAttention, rows[0].position >= searches[rows[0].input].prefix.count,
+            let omitted = table.suppressed(after: rows[0].position),
+            let head = try snapshot.screenedHead(workers: model.workers)
+        else { return nil }
+        return try head.largest(
+            states, leavingOut: omitted, arena: pass.arena, workers: pass.workers)
     }
 
     /// Goes on along the guesses for as long as they are what the model chooses.

@@ -222,7 +222,7 @@ final class Search {
     /// How many candidates a pool looks at.
     private var candidateCount: Int { max(2, 1 + ends.count) * options.beamsPerGroup }
 
-    private func advancePools(
+    func advancePools(
         _ rows: [ActiveRow], _ part: [Int], _ chosen: [[Candidate]]
     ) throws {
         var begin = 0
@@ -278,7 +278,7 @@ final class Search {
     }
 
     /// Hands what hypothesis 0 of each input has gained to the token callback.
-    private func reportTokens(_ rows: [ActiveRow]) throws -> Bool {
+    func reportTokens(_ rows: [ActiveRow]) throws -> Bool {
         guard let onToken = options.onToken, !usesBeams else { return true }
         for row in rows where row.pool == 0 {
             let pool = searches[row.input].pools[0]

@@ -15,6 +15,7 @@ package final class WeightsSnapshot: Sendable {
     package let precision: Precision
     /// The SHA-256 of the weights, once somebody has asked for it.
     package let fingerprint = Mutex<[UInt8]?>(nil)
+    private let screened = Mutex<ScreenedHead?>(nil)
     /// Where each parameter lies, in the order of `layout`.
     private let places: [Place]
 
@@ -152,6 +153,20 @@ package final class WeightsSnapshot: Sendable {
                 throw Failure(UNSAY_E_INTERNAL, "the network does not use \(name)")
             }
             return place
+        }
+    }
+
+    /// For the likeliest token of one row; made when first asked for, nil where the head is
+    /// no float32 matrix.
+    package func screenedHead(workers: Workers) throws -> ScreenedHead? {
+        guard case .packed(let matrix) = network.head.storage, matrix.precision == .float32,
+            network.head.adapters.isEmpty
+        else { return nil }
+        return try screened.withLock { known in
+            if let known { return known }
+            let made = try ScreenedHead(matrix, workers: workers)
+            known = made
+            return made
         }
     }
 

@@ -12,6 +12,20 @@ package func largestIndex(_ row: UnsafeMutableBufferPointer<Float>) -> Int {
     return Int(kernel_argmax(base, row.count))
 }
 
+/// The indices, ascending, that may be the largest of numbers which lie within `size *
+/// errors[i]` of `scores[i]`; more than `most` if there are more.
+package func candidateIndices(
+    _ scores: UnsafeMutableBufferPointer<Float>, errors: FloatBuffer, size: Float, most: Int
+) -> [Int32] {
+    guard let base = scores.baseAddress else { return [] }
+    return [Int32](unsafeUninitializedCapacity: most + 1) { indices, count in
+        count = 0
+        guard let room = indices.baseAddress else { return }
+        count = min(
+            kernel_candidates(base, errors.base, size, scores.count, room, most + 1), most + 1)
+    }
+}
+
 /// What the kernels in use were compiled for: "portable", "AVX2", "AVX-512" or
 /// "AVX-512 VNNI BF16".
 package func kernelLevelName() -> String {

@@ -14,7 +14,7 @@ func readExtras(
     }
     try check(o.max_matching_ngram_size, "max_matching_ngram_size", "at least 1") { $0 >= 1 }
     try check(o.max_batch_tokens, "max_batch_tokens", "at least 1") { $0 >= 1 }
-    try check(o.reserved, "reserved", "0") { $0 == 0 }
+    try check(o.log_probs, "log_probs", "0 or 1") { (0...1).contains($0) }
     if o.prompt_lookup_num_tokens > 0 {
         guard o.num_beams == 1, o.do_sample == 0, o.on_logits == nil else {
             throw Failure(
@@ -23,6 +23,7 @@ func readExtras(
                     + "or on_logits it must be 0")
         }
     }
+    settings.logProbs = o.log_probs == 1
     settings.numAlternatives = Int(o.num_alternatives)
     settings.crossAttention = o.cross_attention == 1
     settings.promptLookupNumTokens = Int(o.prompt_lookup_num_tokens)

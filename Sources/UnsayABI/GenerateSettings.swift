@@ -21,6 +21,7 @@ var generateDefaults: unsay_generate_options {
     options.forced_eos_token_id = -1
     options.max_matching_ngram_size = 2
     options.max_batch_tokens = 16384
+    options.log_probs = 1
     return options
 }
 

@@ -10,7 +10,7 @@ final class ResultHandle: Sendable {
         let text: UnsafeMutablePointer<CChar>
         let textSize: Int
         let ids: UnsafeMutablePointer<Int32>
-        let logProbabilities: UnsafeMutablePointer<Float>
+        let logProbabilities: UnsafeMutablePointer<Float>?
         let count: Int
         let score: Float
         let finish: unsay_finish
@@ -33,7 +33,8 @@ final class ResultHandle: Sendable {
             text[textSize] = 0
             count = hypothesis.ids.count
             ids = Self.copy(hypothesis.ids)
-            logProbabilities = Self.copy(hypothesis.logProbabilities)
+            logProbabilities =
+                hypothesis.logProbabilities.isEmpty ? nil : Self.copy(hypothesis.logProbabilities)
             score = hypothesis.score
             let alternatives = hypothesis.alternatives
             alternativeIDs = Self.copy(alternatives.map(\.id))
@@ -62,7 +63,7 @@ final class ResultHandle: Sendable {
         func deallocate() {
             text.deallocate()
             ids.deallocate()
-            logProbabilities.deallocate()
+            logProbabilities?.deallocate()
             alternativeIDs.deallocate()
             alternativeLogProbabilities.deallocate()
             crossAttention?.deallocate()
@@ -93,7 +94,7 @@ final class ResultHandle: Sendable {
         return unsay_hypothesis(
             struct_size: MemoryLayout<unsay_hypothesis>.size, text: UnsafePointer(entry.text),
             text_size: entry.textSize, ids: UnsafePointer(entry.ids),
-            log_probabilities: UnsafePointer(entry.logProbabilities), id_count: entry.count,
+            log_probabilities: entry.logProbabilities.map { UnsafePointer($0) }, id_count: entry.count,
             score: entry.score, finish: entry.finish,
             alternative_ids: UnsafePointer(entry.alternativeIDs),
             alternative_log_probabilities: UnsafePointer(entry.alternativeLogProbabilities),

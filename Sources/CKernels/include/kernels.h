@@ -145,6 +145,13 @@ float kernel_exp(const float *x, float offset, size_t count, float *out);
 /* The lowest index of the largest value. count > 0. */
 size_t kernel_argmax(const float *x, size_t count);
 
+/* Where exact[n] lies within size * errors[n] of scores[n] for every n: writes, ascending,
+ * the indices that may be the largest of `exact`; returns their number, or room + 1 if
+ * there are more than `room`. size and errors are not negative; a score of -inf is never
+ * one of them. */
+size_t kernel_candidates(const float *scores, const float *errors, float size, size_t count,
+    int32_t *indices, size_t room);
+
 /* ---- Dropout ------------------------------------------------------------- */
 
 /* Element `index` of what a key stands for stays, times factor = 1 / (1 - rate), if a hash

@@ -19,7 +19,7 @@ SCALARS = (
     "epsilon_cutoff", "eta_cutoff", "encoder_repetition_penalty",
     "encoder_no_repeat_ngram_size", "forced_bos_token_id", "forced_eos_token_id",
     "num_alternatives", "cross_attention", "prompt_lookup_num_tokens",
-    "max_matching_ngram_size", "max_batch_tokens",
+    "max_matching_ngram_size", "max_batch_tokens", "log_probs",
 )  # fmt: skip
 IDS = {
     "eos_token_id": ("eos_token_ids", "eos_token_id_count"),

@@ -171,7 +171,7 @@ class GenerateOptions(Structure):
         ("prompt_lookup_num_tokens", c_int32),
         ("max_matching_ngram_size", c_int32),
         ("max_batch_tokens", c_int32),
-        ("reserved", c_int32),
+        ("log_probs", c_int32),
     ]
 
 

@@ -126,6 +126,7 @@ class Model(TrainableModel):
         what each id looked at, in the outputs. `prompt_lookup_num_tokens` (with
         `max_matching_ngram_size`) guesses ids from the input and writes the same output in
         fewer steps. `max_batch_tokens` bounds the ids of inputs that run together.
+        `log_probs=False` leaves `.log_probs` empty; one greedy output is then found sooner.
 
         `prefix_ids` begin every output, `prefixes` has a beginning for each input.
         `on_token(input, id, log_probability, text)` is called for each token,
@@ -316,7 +317,7 @@ def _output(pointer: Optional[int], index: int, rank: int) -> Output:
     return Output(
         text=text.decode("utf-8", "replace"),
         ids=list(raw.ids[: raw.id_count]),
-        log_probs=list(raw.log_probabilities[: raw.id_count]),
+        log_probs=list(raw.log_probabilities[: raw.id_count]) if raw.log_probabilities else [],
         score=raw.score,
         finish=t.FINISHES[raw.finish],
         alternatives=[pairs[begin : begin + each] for begin in range(0, size, each or 1)],
