@@ -205,9 +205,20 @@ static void pack_strip(const float *x, size_t row_stride, size_t depth_stride,
                 out[k * height + i] = x[k * depth_stride + i];
         return;
     }
-    for (size_t i = 0; i < height; i++)
-        for (size_t k = 0; k < depth; k++)
-            out[k * height + i] = x[i * row_stride + k * depth_stride];
+    size_t k = 0;
+    if (height == 3 && depth_stride == 1)
+        for (; k + 4 <= depth; k += 4, out += 12) {
+            quad a = load_quad(x + k), b = load_quad(x + row_stride + k);
+            quad c = load_quad(x + 2 * row_stride + k);
+            quad low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+            quad high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+            store_quad(out, __builtin_shufflevector(low, c, 0, 1, 4, 2));
+            quad middle = __builtin_shufflevector(low, high, 3, 4, 5, 3);
+            store_quad(out + 4, __builtin_shufflevector(middle, c, 0, 5, 1, 2));
+            store_quad(out + 8, __builtin_shufflevector(c, high, 2, 6, 7, 3));
+        }
+    for (; k < depth; k++, out += height)
+        for (size_t i = 0; i < height; i++) out[i] = x[i * row_stride + k * depth_stride];
 }
 
 /* The same of pairs: of int16, or of floats, which become bf16. A depth that is odd is
@@ -242,8 +253,7 @@ INLINE void pack_rows(const kernel_weights kind, const kernel_product_shape *sha
             memset(out + depth * height, 0, height * sizeof(float));
         return;
     }
-    pack_pairs(
-        kind, from, shape->row_stride, shape->depth_stride, height, depth, out);
+    pack_pairs(kind, from, shape->row_stride, shape->depth_stride, height, depth, out);
 }
 
 static void product(const kernel_product_shape *shape, const void *x,

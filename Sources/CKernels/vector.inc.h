@@ -31,6 +31,14 @@ INLINE vec load(const float *p) { return *(const vec_in_memory *)p; }
 
 INLINE void store(float *p, vec v) { *(vec_in_memory *)p = v; }
 
+INLINE quad load_quad(const float *p) {
+    quad v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE void store_quad(float *p, quad v) { memcpy(p, &v, sizeof v); }
+
 /* x - 0 is x for every x, so this compiles to a broadcast. */
 INLINE vec splat(float x) { return x - (vec){0}; }
 

@@ -116,8 +116,7 @@ static size_t candidates(const float *scores, const float *errors, float size, s
     if (largest(floors) > floor) floor = largest(floors);
     for (i = 0; i < count && found <= room; i += LANES) {
         size_t end = count - i < LANES ? count : i + LANES;
-        if (end == i + LANES &&
-            largest(load(scores + i) + load(errors + i) * size) < floor)
+        if (end == i + LANES && largest(load(scores + i) + load(errors + i) * size) < floor)
             continue;
         for (size_t n = i; n < end; n++) {
             if (!(scores[n] + errors[n] * size >= floor) || isinf(scores[n])) continue;

@@ -33,11 +33,11 @@ package func crossAttention(
         inverseRMS: inverseRMS.base, workers: pass.workers)
     try project(normed, weights.query, into: query, pass)
     try project(states, weights.keyValue, into: keyValue, pass)
-    attention(
+    try attention(
         q: query, k: keyValue.columns(0..<inner), v: keyValue.columns(inner..<2 * inner),
         heads: pass.configuration.numHeads, queries: targets, keys: sources, bias: nil,
         causal: false, dropout: pass.dropout(.crossAttention), into: attended, logSums: logSums,
-        workers: pass.workers)
+        arena: pass.arena, workers: pass.workers)
     if out.base != x.base { out.copy(from: x) }
     try projectResidual(attended, weights.output, addingTo: out, .crossAttentionOutput, pass)
     return CrossAttentionTape(

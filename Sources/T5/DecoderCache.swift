@@ -14,10 +14,10 @@ package final class DecoderCache {
     private let sources: Ragged
     /// Which source the sequences of each slot continue.
     private let sourceOfSlot: [Int]
-    /// Of each block, [source rows, 2 * inner].
-    private let crossKeyValues: [FloatBuffer]
-    /// Of each block, [sequences * capacity, 2 * inner].
-    private var ownKeyValues: [FloatBuffer] = []
+    /// Of each block, those of every source, and their memory.
+    private let crossKeyValues: [(all: [KeyValues], memory: FloatBuffer)]
+    /// Of each block, those of every slot, and their memory.
+    private var ownKeyValues: [(all: [KeyValues], memory: FloatBuffer)] = []
     private var capacity = 0
     /// Positions written so far, of each sequence.
     package private(set) var lengths: [Int]
@@ -45,14 +45,21 @@ package final class DecoderCache {
             [Int](repeating: $0, count: slotsPerSource)
         }
         lengths = [Int](repeating: 0, count: sourceOfSlot.count)
-        let pass = Pass(snapshot.configuration, arena: arena, workers: workers)
+        let scratch = Arena()
+        let pass = Pass(snapshot.configuration, arena: scratch, workers: workers)
+        let heads = snapshot.configuration.numHeads
+        let size = packedFloats(
+            encoder.sources, heads: heads, dKV: snapshot.configuration.dKV)
         crossKeyValues = try decoder.blocks.map { block in
-            let buffer = try FloatBuffer(count: encoder.states.count * 2 * inner)
-            if let cross = block.crossAttention {
-                let out = Rows(base: buffer.base, count: encoder.states.count, width: 2 * inner)
-                try project(encoder.states, cross.keyValue, into: out, pass)
-            }
-            return buffer
+            scratch.reset()
+            let memory = try FloatBuffer(count: size)
+            guard let cross = block.crossAttention else { return ([], memory) }
+            let plain = try scratch.rows(encoder.states.count, 2 * inner)
+            try project(encoder.states, cross.keyValue, into: plain, pass)
+            let packed = packKeyValues(
+                k: plain.columns(0..<inner), v: plain.columns(inner..<2 * inner), encoder.sources,
+                heads: heads, into: memory.base, workers: workers)
+            return (packed, memory)
         }
     }
 
@@ -114,11 +121,9 @@ package final class DecoderCache {
 
     /// Makes slot `target` a second copy of the sequence in slot `source`, of the same input.
     package func copy(_ source: Int, to target: Int) {
-        let width = 2 * inner
         lengths[target] = lengths[source]
-        for buffer in ownKeyValues {
-            (buffer.base + target * capacity * width).update(
-                from: buffer.base + source * capacity * width, count: lengths[source] * width)
+        for block in ownKeyValues {
+            block.all[target].copy(lengths[source], from: block.all[source])
         }
     }
 
@@ -134,19 +139,14 @@ package final class DecoderCache {
             into: normed, inverseRMS: nil, workers: workers)
         try project(normed, weights.queryKeyValue, into: qkv, pass)
 
-        let cache = slots.map { slot in
-            Rows(
-                base: ownKeyValues[index].base + slot * capacity * 2 * inner, count: capacity,
-                width: 2 * inner)
-        }
+        let cached = slots.map { ownKeyValues[index].all[$0] }
         for (row, position) in positions.enumerated() {
-            cache[row].rows(position..<position + 1).copy(
-                from: qkv.rows(row..<row + 1).columns(inner..<3 * inner))
+            let new = qkv.rows(row..<row + 1)
+            cached[row].set(
+                position, k: new.columns(inner..<2 * inner), v: new.columns(2 * inner..<3 * inner))
         }
         attentionStep(
-            q: qkv.columns(0..<inner), keys: cache.map { UnsafePointer($0.base) },
-            values: cache.map { UnsafePointer($0.base + inner) },
-            counts: positions.map { $0 + 1 }, kvStride: 2 * inner,
+            q: qkv.columns(0..<inner), cached, counts: positions.map { $0 + 1 },
             heads: pass.configuration.numHeads, dKV: pass.configuration.dKV,
             positions: positions, bias: biases[index], into: attended, workers: workers)
         try project(attended, weights.output, into: x, adds: true, pass)
@@ -163,40 +163,48 @@ package final class DecoderCache {
             x, weight: weights.norm.base, epsilon: pass.configuration.layerNormEpsilon,
             into: normed, inverseRMS: nil, workers: workers)
         try project(normed, weights.query, into: query, pass)
-        let starts = slots.map {
-            crossKeyValues[index].base + sources.offsets[sourceOfSlot[$0]] * 2 * inner
-        }
-        let counts = slots.map { sources.range(sourceOfSlot[$0]).count }
+        let sourceOfRow = slots.map { sourceOfSlot[$0] }
+        let cached = sourceOfRow.map { crossKeyValues[index].all[$0] }
+        let counts = cached.map(\.capacity)
         attentionStep(
-            q: query, keys: starts.map { UnsafePointer($0) },
-            values: starts.map { UnsafePointer($0 + inner) }, counts: counts, kvStride: 2 * inner,
+            q: query, cached, counts: counts, sharing: Self.runs(sourceOfRow),
             heads: pass.configuration.numHeads, dKV: pass.configuration.dKV, positions: nil,
             bias: nil, into: attended, workers: workers)
         if let weightsOut {
             addMeanAttention(
-                q: query, keys: starts.map { UnsafePointer($0) }, counts: counts,
-                kvStride: 2 * inner, heads: pass.configuration.numHeads,
+                q: query, cached, counts: counts, heads: pass.configuration.numHeads,
                 dKV: pass.configuration.dKV, share: 1 / Float(decoder.blocks.count),
                 into: weightsOut, workers: workers)
         }
         try project(attended, weights.output, into: x, adds: true, pass)
     }
 
+    /// For each element, how many of the following, itself included, are the same.
+    private static func runs(_ values: [Int]) -> [Int] {
+        var runs = values.map { _ in 1 }
+        for index in values.indices.dropLast().reversed() where values[index] == values[index + 1] {
+            runs[index] = runs[index + 1] + 1
+        }
+        return runs
+    }
+
     /// Makes room for `positions` of every sequence; doubles, so that growing costs little.
     private func reserve(_ positions: Int) throws {
         guard positions > capacity else { return }
-        let grown = min(max(positions, 2 * capacity, 16), max(longest, positions))
-        let width = 2 * inner
+        let grown = min(max(positions, 2 * capacity, 32), max(longest, positions))
+        let (heads, dKV) = (snapshot.configuration.numHeads, snapshot.configuration.dKV)
+        let size = KeyValues.floats(heads: heads, dKV: dKV, capacity: grown)
         ownKeyValues = try decoder.blocks.indices.map { index in
-            let larger = try FloatBuffer(count: lengths.count * grown * width)
+            let memory = try FloatBuffer(count: lengths.count * size, zeroed: true)
+            let all = lengths.indices.map {
+                KeyValues(base: memory.base + $0 * size, heads: heads, dKV: dKV, capacity: grown)
+            }
             if capacity > 0 {
                 for (slot, length) in lengths.enumerated() {
-                    (larger.base + slot * grown * width).update(
-                        from: ownKeyValues[index].base + slot * capacity * width,
-                        count: length * width)
+                    all[slot].copy(length, from: ownKeyValues[index].all[slot])
                 }
             }
-            return larger
+            return (all, memory)
         }
         biasArena.reset()
         biases = try decoder.biases(

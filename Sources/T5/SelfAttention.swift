@@ -31,12 +31,12 @@ package func selfAttention(
         x, weight: weights.norm.base, epsilon: pass.configuration.layerNormEpsilon, into: normed,
         inverseRMS: inverseRMS.base, workers: pass.workers)
     try project(normed, weights.queryKeyValue, into: qkv, pass)
-    attention(
+    try attention(
         q: qkv.columns(0..<inner), k: qkv.columns(inner..<2 * inner),
         v: qkv.columns(2 * inner..<3 * inner), heads: pass.configuration.numHeads,
         queries: sequences, keys: sequences, bias: bias, causal: causal,
         dropout: pass.dropout(.selfAttention), into: attended, logSums: logSums,
-        workers: pass.workers)
+        arena: pass.arena, workers: pass.workers)
     if out.base != x.base { out.copy(from: x) }
     try projectResidual(attended, weights.output, addingTo: out, .selfAttentionOutput, pass)
     return SelfAttentionTape(

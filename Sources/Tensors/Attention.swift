@@ -30,27 +30,34 @@ package struct DistanceBias: Sendable {
 ///   - logSums: `[heads, query rows]`, overwritten with the log-sum-exp of the scores for the
 ///     backward pass; or nil.
 ///   - dropout: of the softmax's weights; nil for none.
+///   - arena: for packed keys and values.
+/// - Throws: `UNSAY_E_MEMORY`, before anything is written.
 package func attention(
     q: Rows, k: Rows, v: Rows, heads: Int, queries: Ragged, keys: Ragged, bias: DistanceBias?,
-    causal: Bool, dropout: Dropout? = nil, into out: Rows, logSums: Rows?, workers: Workers
-) {
+    causal: Bool, dropout: Dropout? = nil, into out: Rows, logSums: Rows?, arena: Arena,
+    workers: Workers
+) throws {
     assert(queries.count == keys.count && queries.total == q.count && keys.total == k.count)
     assert(q.width % heads == 0 && k.width == q.width && v.width == q.width && out.width == q.width)
     let dKV = q.width / heads
+    let mark = arena.mark()
+    defer { arena.rewind(to: mark) }
+    let memory = try arena.rows(1, packedFloats(keys, heads: heads, dKV: dKV)).base
+    let packed = packKeyValues(
+        k: k, v: v, keys, heads: heads, into: memory, workers: workers)
     let blocks = QueryBlocks(queries, heads: heads, keys: keys, dKV: dKV)
     blocks.forEach(workers) { head, sequence, rows in
-        let keyRows = keys.range(sequence)
         let column = head * dKV
+        let own = packed[sequence]
         var shape = kernel_attention_shape(
-            queries: rows.count, keys: keyRows.count, d_kv: dKV,
+            queries: rows.count, keys: own.capacity, d_kv: dKV,
             first_query: rows.lowerBound - queries.offsets[sequence], q_stride: q.stride,
-            k_stride: k.stride, v_stride: v.stride, out_stride: out.stride,
+            out_stride: out.stride, k_stride: 0, v_stride: 0, value_rows: own.capacity,
             dropout: dropout?.kernel(sequence: sequence, head: head) ?? kernel_dropout(),
             causal: causal ? 1 : 0)
         kernel_attention(
-            &shape, q.base + rows.lowerBound * q.stride + column,
-            k.base + keyRows.lowerBound * k.stride + column,
-            v.base + keyRows.lowerBound * v.stride + column, bias?.head(head),
+            &shape, q.base + rows.lowerBound * q.stride + column, own.keys(head),
+            own.values(head), bias?.head(head),
             out.base + rows.lowerBound * out.stride + column,
             logSums.map { $0.base + head * $0.stride + rows.lowerBound })
     }
@@ -78,8 +85,8 @@ package func attentionBackward(
             let queryStart = rows.lowerBound, keyStart = keyRows.lowerBound
             var shape = kernel_attention_shape(
                 queries: rows.count, keys: keyRows.count, d_kv: dKV, first_query: 0,
-                q_stride: q.stride, k_stride: k.stride, v_stride: v.stride,
-                out_stride: out.stride,
+                q_stride: q.stride, out_stride: out.stride, k_stride: k.stride,
+                v_stride: v.stride, value_rows: 0,
                 dropout: dropout?.kernel(sequence: sequence, head: head) ?? kernel_dropout(),
                 causal: causal ? 1 : 0)
             kernel_attention_backward(
@@ -103,7 +110,7 @@ private struct QueryBlocks {
     private let isSmall: Bool
 
     /// Queries that take turns at a block of keys in the kernel.
-    private static let size = 32
+    private static let size = 48
 
     init(_ queries: Ragged, heads: Int, keys: Ragged, dKV: Int) {
         self.heads = heads

@@ -21,6 +21,9 @@ struct PassMemory {
         /// Of the other side; 0 in an encoder.
         let sources: Int
         let longest: Int
+        /// The packed keys and values of its own attention, and of the other side's.
+        let ownKeys: Int
+        let sourceKeys: Int
         let blocks: Int
         let keeps: TapeKeeping
         let prefix: String
@@ -30,11 +33,13 @@ struct PassMemory {
         let sources = batch.sources.total, targets = batch.targets.total
         let marked = batch.markedRows.count
         let encoder = Side(
-            rows: sources, sources: 0, longest: batch.sources.longest, blocks: c.numLayers,
+            rows: sources, sources: 0, longest: batch.sources.longest,
+            ownKeys: packed(batch.sources), sourceKeys: 0, blocks: c.numLayers,
             keeps: BackwardReach.keeps(reach.encoder, recomputes: options.recomputes),
             prefix: "encoder")
         let decoder = Side(
             rows: targets, sources: sources, longest: batch.targets.longest,
+            ownKeys: packed(batch.targets), sourceKeys: packed(batch.sources),
             blocks: c.numDecoderLayers,
             keeps: BackwardReach.keeps(reach.decoder, recomputes: options.recomputes),
             prefix: "decoder")
@@ -60,6 +65,10 @@ struct PassMemory {
         need(backward(decoder))
         if encoder.keeps != .nothing { need(backward(encoder)) }
         return peak
+    }
+
+    private func packed(_ keys: Ragged) -> Int {
+        packedFloats(keys, heads: c.numHeads, dKV: c.dKV)
     }
 
     /// A packed matrix.
@@ -129,11 +138,19 @@ struct PassMemory {
     /// What the forward pass of one layer needs and gives back, or the stack that keeps nothing.
     private func transient(_ side: Side) -> Int {
         let branch = isDropping ? side.rows * d : 0
+        let packing = packing(side, backward: false)
         let layer =
-            max(selfAttentionTape(side), crossAttentionTape(side), feedForwardTape(side)) + branch
-            + packing(side, backward: false)
+            branch
+            + max(
+                selfAttentionTape(side) + max(packing, side.ownKeys),
+                crossAttentionTape(side) + max(packing, side.sourceKeys),
+                feedForwardTape(side) + packing)
+        // Keys are packed before the layers above them are there.
+        let dense = feedForwardTape(side) + side.rows * d
+        let cross = side.sources > 0 ? crossAttentionTape(side) + side.rows * d : 0
+        let above = max(packing, side.sourceKeys - dense, side.ownKeys - dense - cross)
         switch side.keeps {
-        case .layers: return kept(side) + branch + packing(side, backward: false)
+        case .layers: return kept(side) + branch + above
         case .inputs: return kept(side) + layer
         case .nothing: return side.rows * d * 2 + layer
         }
@@ -149,7 +166,8 @@ struct PassMemory {
         let packing = max(
             packing(side, backward: true), Self.panels(max(d, c.dFF), side.rows),
             Self.panels(d, side.sources))
-        let again = if case .inputs = side.keeps { blockTape(side) } else { 0 }
+        let again =
+            if case .inputs = side.keeps { blockTape(side) } else { 0 }
         return side.rows * d + max(own, cross, dense) + branch + packing + again
     }
 }

@@ -94,7 +94,8 @@ final class ResultHandle: Sendable {
         return unsay_hypothesis(
             struct_size: MemoryLayout<unsay_hypothesis>.size, text: UnsafePointer(entry.text),
             text_size: entry.textSize, ids: UnsafePointer(entry.ids),
-            log_probabilities: entry.logProbabilities.map { UnsafePointer($0) }, id_count: entry.count,
+            log_probabilities: entry.logProbabilities.map { UnsafePointer($0) },
+            id_count: entry.count,
             score: entry.score, finish: entry.finish,
             alternative_ids: UnsafePointer(entry.alternativeIDs),
             alternative_log_probabilities: UnsafePointer(entry.alternativeLogProbabilities),

@@ -31,11 +31,11 @@ extension Kernels {
                 table.map { DistanceBias(table: $0.rows, zero: queries.longest) }
             }
 
-            func run(threads: Int) {
-                attention(
+            func run(threads: Int) throws {
+                try attention(
                     q: q.rows, k: k.rows, v: v.rows, heads: 2, queries: queries, keys: keys,
                     bias: bias, causal: causal, into: out.rows, logSums: logSums.rows,
-                    workers: Workers(threads: threads))
+                    arena: Arena(), workers: Workers(threads: threads))
             }
 
             /// The definition, in double.
@@ -85,12 +85,12 @@ extension Kernels {
                     causal: causal, hasBias: causal)
                 let (out, logSums) = sample.exact()
                 try Variant.forEach { variant in
-                    sample.run(threads: 1)
+                    try sample.run(threads: 1)
                     let one = sample.out.values + sample.logSums.values
                     let worst = largestDifference(one, out + logSums)
                     #expect(worst.value < 1e-5, "\(variant), causal \(causal): \(worst)")
                     #expect(sample.out.strayWrites == 0 && sample.logSums.strayWrites == 0)
-                    sample.run(threads: 3)
+                    try sample.run(threads: 3)
                     #expect(sameBits(sample.out.values + sample.logSums.values, one), "\(variant)")
                     try Self.step(sample, variant)
                 }
@@ -107,19 +107,24 @@ extension Kernels {
             let width = 2 * sample.dKV
             let q = try Sample(last.count, width) { s, c in sample.q.rows[last[s]][c] }
             let out = try Sample(last.count, width, gap: 1, seed: 8)
+            let (k, v) = (sample.k.rows, sample.v.rows)
+            // Room for more positions than there are, set one after the other.
             let caches = try (0..<last.count).map { s in
-                let first = sample.keys.range(s).lowerBound
-                return (
-                    try Sample(seen[s], width, gap: 4) { r, c in sample.k.rows[first + r][c] },
-                    try Sample(seen[s], width, gap: 4) { r, c in sample.v.rows[first + r][c] }
-                )
+                let memory = try FloatBuffer(
+                    count: KeyValues.floats(heads: 2, dKV: sample.dKV, capacity: seen[s] + 9),
+                    zeroed: true)
+                let cache = KeyValues(
+                    base: memory.base, heads: 2, dKV: sample.dKV, capacity: seen[s] + 9)
+                for position in 0..<seen[s] {
+                    let row = sample.keys.range(s).lowerBound + position
+                    cache.set(position, k: k.rows(row..<row + 1), v: v.rows(row..<row + 1))
+                }
+                return (cache: cache, memory: memory)
             }
-            // The pointers do not keep the caches alive.
+            // The views do not keep their memory alive.
             defer { withExtendedLifetime(caches) {} }
             attentionStep(
-                q: q.rows, keys: caches.map { UnsafePointer($0.0.base) },
-                values: caches.map { UnsafePointer($0.1.base) }, counts: seen, kvStride: width + 4,
-                heads: 2, dKV: sample.dKV,
+                q: q.rows, caches.map(\.cache), counts: seen, heads: 2, dKV: sample.dKV,
                 positions: sample.bias.map { _ in
                     sample.queries.offsets.indices.dropLast().map {
                         sample.queries.range($0).count - 1
@@ -132,7 +137,7 @@ extension Kernels {
         @Test("no keys give zeros")
         func noKeys() throws {
             let sample = try Case(dKV: 8, queries: [2], keys: [0], causal: false, hasBias: false)
-            sample.run(threads: 1)
+            try sample.run(threads: 1)
             #expect(sample.out.values.allSatisfy { $0 == 0 })
             #expect(sample.logSums.values.allSatisfy { $0 == -.infinity })
         }
@@ -148,7 +153,7 @@ extension Kernels {
                     zip(sample.exact().out, sample.dout.doubles).reduce(0) { $0 + $1.0 * $1.1 }
                 }
                 try Variant.forEach { variant in
-                    sample.run(threads: 1)
+                    try sample.run(threads: 1)
                     let width = 2 * dKV
                     let dq = try Sample(sample.q.rows.count, width, gap: 1) { _, _ in 1 }
                     let dk = try Sample(sample.k.rows.count, width, gap: 3) { _, _ in 2 }
