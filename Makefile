@@ -26,7 +26,7 @@ C_LINK := -Lbuild/lib -lunsay -Wl,-rpath,$(CURDIR)/build/lib -lm -lpthread
 C_SOURCES = $(shell find Sources include Tests/c examples/c -name '*.c' -o -name '*.h' \
     -o -name '*.cpp' -o -name '*.cc' | sort)
 
-.PHONY: help setup build demo test test-swift test-threads test-c test-python test-large fuzz bench results bench-opening \
+.PHONY: help setup build demo test test-swift test-threads test-c test-python test-large fuzz bench results bench-products \
     bench-tokenizers install format lint clean
 
 help: ## list the targets
@@ -103,9 +103,6 @@ fuzz: setup $(VENV)/ready build/lib/libunsay.so ## run each fuzz target for SECO
 	@$(IN_VENV) Tests/Fuzz/make_seeds.py build/fuzz/seeds
 	@Tests/Fuzz/run.sh build/fuzz/release/fuzz build/fuzz $(SECONDS)
 
-bench: build ## tokens a second and seconds a training step on this machine
-	@PYTHONPATH=bindings/python/src $(PYTHON) scripts/bench.py
-
 PEERS := $(VENV)-peers
 RESULTS := $(VENV)-results
 
@@ -117,16 +114,21 @@ $(RESULTS)/ready: scripts/requirements-results.txt scripts/requirements.txt
 results: build $(RESULTS)/ready ## docs/results.md anew: every loss on debsum; half an hour
 	PYTHONPATH=bindings/python/src $(RESULTS)/bin/python scripts/results.py
 
-$(PEERS)/ready: scripts/requirements-peers.txt scripts/requirements.txt
+$(PEERS)/ready: Benchmarks/requirements.txt scripts/requirements.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-bench-opening: build $(PEERS)/ready ## opening a T5-base beside onnxruntime, CTranslate2 and plain reading
-	PYTHONPATH=bindings/python/src $(PEERS)/bin/python scripts/bench_opening.py build/t5-base
+BENCH ?=
+
+bench: build $(PEERS)/ready ## every speed beside its peers, and docs/performance.md; BENCH=--quick for fewer
+	PYTHONPATH=bindings/python/src $(PEERS)/bin/python Benchmarks/bench.py --report $(BENCH)
+
+bench-products: ## products of each type beside OpenBLAS (libopenblas-dev), one thread
+	$(MAKE) --no-print-directory -C Benchmarks/products
 
 bench-tokenizers: build $(PEERS)/ready ## encoding beside sentencepiece and tokenizers
-	PYTHONPATH=bindings/python/src $(PEERS)/bin/python scripts/bench_tokenizers.py
+	PYTHONPATH=bindings/python/src $(PEERS)/bin/python Benchmarks/encoding.py
 
 install: build ## install library, header and unsay.pc under PREFIX (honours DESTDIR)
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include

@@ -61,66 +61,86 @@ __attribute__((target("avx2,fma"))) static double peak(void) {
 }
 
 typedef struct problem {
-    size_t rows, depth, columns, copies;
-    const float *x, *panels, *weights;
+    kernel_weights weights;
+    size_t rows, depth, columns, copies, bytes;
+    const float *x, *plain;
+    const int16_t *integers;
+    const float *row_units, *column_units;
+    const char *panels;
     float *out;
 } problem;
 
 static void ours(const problem *p, size_t copy) {
-    size_t size = kernel_panels_size(p->columns, p->depth);
-    kernel_product(p->rows, p->columns, p->depth, p->x, p->depth, 1,
-        p->panels + copy * size, 0, (p->columns + KERNEL_PANEL - 1) / KERNEL_PANEL, p->out,
-        p->columns, 0);
+    int is_int8 = p->weights == KERNEL_INT8;
+    kernel_product_shape shape = {p->rows, p->columns, p->depth, p->depth, 1, p->columns, 0,
+        (p->columns + KERNEL_PANEL - 1) / KERNEL_PANEL, p->weights, 0};
+    kernel_product(&shape, is_int8 ? (const void *)p->integers : (const void *)p->x,
+        is_int8 ? p->row_units : NULL, p->panels + copy * p->bytes,
+        is_int8 ? p->column_units : NULL, p->out);
 }
 
 static void openblas(const problem *p, size_t copy) {
     int rows = (int)p->rows, columns = (int)p->columns, depth = (int)p->depth;
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, depth, 1, p->x,
-        depth, p->weights + copy * p->columns * p->depth, depth, 0, p->out, columns);
+        depth, p->plain + copy * p->columns * p->depth, depth, 0, p->out, columns);
 }
 
-/* Billions of float operations a second: the best pass over the pool. */
-static double speed(void (*product)(const problem *, size_t), const problem *p) {
+/* Seconds of one product: the best pass over the pool. */
+static double seconds(void (*product)(const problem *, size_t), const problem *p) {
     double best = 1e9, start = now();
     size_t copies = p->rows > 32 ? 1 : p->copies;
     for (int pass = 0; pass < 3 || now() - start < SECONDS; pass++) {
         double begin = now();
         for (size_t copy = 0; copy < copies; copy++) product(p, copy);
-        double seconds = (now() - begin) / (double)copies;
-        if (seconds < best) best = seconds;
+        double each = (now() - begin) / (double)copies;
+        if (each < best) best = each;
     }
-    return 2.0 * (double)(p->rows * p->depth * p->columns) / best / 1e9;
+    return best;
 }
 
 static void measure(size_t depth, size_t columns, double peak) {
     static const size_t rows[] = {1, 8, 32, 512};
-    size_t count = columns * depth, size = kernel_panels_size(columns, depth);
+    static const char *const names[] = {"float32", "bf16", "int8"};
+    size_t count = columns * depth;
     size_t copies = POOL_FLOATS / count > 1 ? POOL_FLOATS / count : 1;
-    float *weights = floats(copies * count), *panels = floats(copies * size);
+    float *plain = floats(copies * count), *panels = floats(copies * count + 32 * depth);
     float *x = floats(512 * depth), *out = floats(512 * columns);
-    for (size_t i = 0; i < copies * count; i++) weights[i] = (float)(i % 251) / 251 - 0.5f;
+    float *integers = floats(256 * depth + 1), *row_units = floats(512);
+    float *column_units = floats(columns + KERNEL_PANEL);
+    for (size_t i = 0; i < copies * count; i++) plain[i] = (float)(i % 251) / 251 - 0.5f;
     for (size_t i = 0; i < 512 * depth; i++) x[i] = (float)(i % 257) / 257 - 0.5f;
-    for (size_t i = 0; i < copies; i++)
-        kernel_pack(weights + i * count, depth, 1, 0, columns, depth, panels + i * size);
+    kernel_quantize(x, depth, 512, depth, (int16_t *)integers, depth, row_units);
 
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        problem p = {rows[i], depth, columns, copies, x, panels, weights, out};
-        double mine = speed(ours, &p), theirs = speed(openblas, &p);
-        printf("%4zu x %4zu x %5zu  %7.1f  %4.0f %%  %7.1f  %5.2f\n", rows[i], depth,
-            columns, mine, 100 * mine / peak, theirs, mine / theirs);
-        fflush(stdout);
+    for (int weights = KERNEL_FLOAT32; weights <= KERNEL_INT8; weights++) {
+        size_t bytes = kernel_panels_bytes(weights, columns, depth);
+        for (size_t i = 0; i < copies; i++)
+            kernel_pack(weights, plain + i * count, depth, 1, 0, columns, depth,
+                (char *)panels + i * bytes, column_units);
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            problem p = {weights, rows[i], depth, columns, copies, bytes, x, plain,
+                (int16_t *)integers, row_units, column_units, (char *)panels, out};
+            double mine = seconds(ours, &p), theirs = seconds(openblas, &p);
+            double work = 2.0 * (double)(rows[i] * count) / 1e9;
+            printf("%-7s %4zu x %4zu x %5zu  %7.1f  %4.0f %%  %6.1f  %5.2f\n",
+                names[weights], rows[i], depth, columns, work / mine,
+                100 * work / mine / peak, (double)bytes / mine / 1e9, theirs / mine);
+            fflush(stdout);
+        }
     }
-    free(weights);
+    free(plain);
     free(panels);
     free(x);
     free(out);
+    free(integers);
+    free(row_units);
+    free(column_units);
 }
 
 int main(void) {
     openblas_set_num_threads(1);
     double most = peak();
-    printf("float32, one thread; peak %.1f GFLOP/s\n", most);
-    printf("rows x depth x columns  GFLOP/s  peak  OpenBLAS  ratio\n");
+    printf("one thread; float32 peak %.1f GFLOP/s; OpenBLAS computes in float32\n", most);
+    printf("weights rows x depth x columns  GFLOP/s  peak    GB/s  to OpenBLAS\n");
     measure(768, 768, most);
     measure(768, 3072, most);
     measure(3072, 768, most);

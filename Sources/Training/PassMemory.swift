@@ -85,10 +85,11 @@ struct PassMemory {
         }.map { index in
             let parameter = layout.base.parameters[index]
             let size = Self.panels(parameter.rows, parameter.columns)
+            let packed = options.precision == .bf16 ? size / 2 : size
             switch layout.shares[index] {
-            case .whole, .rows: return size
+            case .whole, .rows: return packed
             // Unpacked, then packed the other way round; with it what stands beside it.
-            case .frozen, .factors: return backward ? size * 2 * sharing(parameter) : 0
+            case .frozen, .factors: return backward ? (size + packed) * sharing(parameter) : 0
             }
         }.max() ?? 0
     }
@@ -163,11 +164,10 @@ struct PassMemory {
             side.sources > 0 ? side.rows * (2 * inner + d) + side.sources * 2 * inner : 0
         let dense = side.rows * (c.dFF + hidden + d)
         // The left factor of a weight's gradient is packed as well.
+        let factor = max(Self.panels(max(d, c.dFF), side.rows), Self.panels(d, side.sources))
         let packing = max(
-            packing(side, backward: true), Self.panels(max(d, c.dFF), side.rows),
-            Self.panels(d, side.sources))
-        let again =
-            if case .inputs = side.keeps { blockTape(side) } else { 0 }
+            packing(side, backward: true), options.precision == .bf16 ? factor / 2 : factor)
+        let again = if case .inputs = side.keeps { blockTape(side) } else { 0 }
         return side.rows * d + max(own, cross, dense) + branch + packing + again
     }
 }

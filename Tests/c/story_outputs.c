@@ -119,8 +119,19 @@ void story_outputs(unsay_model *model) {
     HOLD(given.finish == UNSAY_FINISH_GIVEN && given.id_count == same.id_count);
     HOLD(fabsf(given.log_probabilities[0] - same.log_probabilities[0]) < 1e-4f);
 
-    options.max_new_tokens = 0;
+    options.log_probs = 0;
+    unsay_result *plain = NULL;
+    HOLD(unsay_generate(model, inputs, 1, &options, &plain) == UNSAY_OK);
+    unsay_hypothesis told = {.struct_size = sizeof told};
+    HOLD(unsay_result_hypothesis(plain, 0, 0, &told) == UNSAY_OK);
+    HOLD(told.log_probabilities == NULL && isnan(told.score) && told.id_count > 0);
+    unsay_result_free(plain);
+    options.log_probs = 2;
     unsay_result *none = NULL;
+    EXPECT(UNSAY_E_ARGUMENT, unsay_generate(model, inputs, 1, &options, &none));
+    options.log_probs = 1;
+
+    options.max_new_tokens = 0;
     EXPECT(UNSAY_E_ARGUMENT, unsay_generate(model, inputs, 1, &options, &none));
     EXPECT(UNSAY_E_ARGUMENT, unsay_generate(model, NULL, 1, NULL, &none));
     int32_t beyond = INT32_MAX;

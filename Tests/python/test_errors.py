@@ -36,13 +36,6 @@ def test_a_folder_without_a_vocabulary_works_on_ids_alone(tmp_path):
             model.encode("a text")
 
 
-@pytest.mark.parametrize("compute", ["bf16", "int8"])
-def test_another_arithmetic_is_not_supported_yet(compute):
-    with pytest.raises(NotImplementedError) as caught:
-        unsay.open(MODELS / "tiny-v10", compute=compute)
-    assert isinstance(caught.value, unsay.UnsupportedError)
-
-
 def test_a_name_that_is_no_choice_lists_the_choices(model):
     with pytest.raises(unsay.ArgumentError, match="expected one of f32, bf16, int8"):
         unsay.open(MODELS / "tiny-v10", compute="f64")

@@ -186,7 +186,7 @@ typedef struct kernel_attention_shape {
     size_t q_stride, out_stride;
     size_t k_stride, v_stride; /* of the backward pass, whose k and v are plain rows */
     size_t value_rows;         /* of the forward pass */
-    kernel_dropout dropout; /* of the softmax; element (i, j) is i * keys + j */
+    kernel_dropout dropout;    /* of the softmax; element (i, j) is i * keys + j */
     int causal;
 } kernel_attention_shape;
 

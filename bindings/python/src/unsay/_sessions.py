@@ -33,6 +33,7 @@ CHOICES = {
     "form": t.FORMS,
     "optimizer": t.OPTIMIZERS,
     "schedule": t.SCHEDULES,
+    "compute": t.COMPUTES,
 }
 
 

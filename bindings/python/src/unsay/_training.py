@@ -42,6 +42,7 @@ class TrainableModel(BaseModel):
         batch_size: Optional[int] = None,
         micro_batch_size: Optional[int] = None,
         recompute: Optional[bool] = None,
+        compute: Optional[str] = None,
         dropout: Optional[float] = None,
         weight_decay: Optional[float] = None,
         z_loss: Optional[float] = None,
@@ -69,8 +70,9 @@ class TrainableModel(BaseModel):
           guard pairs' drift within `max_guard_kl` (nats per token), `max_guard_flips` (share
           of tokens) and, against `root`, `max_root_kl`.
         - `reference` is the model to stay close to, this one if None.
-        - `micro_batch_size` and `recompute` save memory and change no result; `dropout` is
-          the share of values that training drops.
+        - `micro_batch_size` and `recompute` save memory and change no result; `compute`
+          "bf16" rounds what training steps multiply, which is faster where the processor
+          multiplies bf16; `dropout` is the share of values that training drops.
         - `keep_examples` makes deltas carry the examples, for `rebase`.
         - `on_gradients` receives all `Gradients`, once a step and before clipping.
         """
