@@ -39,7 +39,7 @@ def writing(checkpoint: str, full: bool) -> List[Case]:
             float32, int8, share = one_row.get(checkpoint, (2.2, 2.5, None))
             if rows > 1:
                 float32, int8, share = 2.2, 2.5, None
-            name = f"greedy, {rows} rows{label}"
+            name = f"greedy, {rows} row{'s' * (rows > 1)}{label}"
             request = generate(rows, source=source)
             peers = dict(WRITING, ctranslate2=float32)
             cases.append(Case(name, checkpoint, "float32", request, peers, limit_share=share))
@@ -52,7 +52,7 @@ def writing(checkpoint: str, full: bool) -> List[Case]:
         for rows in (1, 8, 32) if full and source == 128 else (1, 8):
             if rows > 1 and not full and checkpoint != "t5-small":
                 continue
-            name = f"beams 4, {rows} rows{label}"
+            name = f"beams 4, {rows} row{'s' * (rows > 1)}{label}"
             request = generate(rows, 4, source)
             peers = {"ctranslate2": 2.0, "onnxruntime": 3.0, "torch": 3.0}
             cases.append(Case(name, checkpoint, "float32", request, peers))
