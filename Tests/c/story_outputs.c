@@ -121,9 +121,9 @@ void story_outputs(unsay_model *model) {
 
     options.log_probs = 0;
     unsay_result *plain = NULL;
-    HOLD(unsay_generate(model, inputs, 1, &options, &plain) == UNSAY_OK);
+    OK(unsay_generate(model, inputs, 1, &options, &plain));
     unsay_hypothesis told = {.struct_size = sizeof told};
-    HOLD(unsay_result_hypothesis(plain, 0, 0, &told) == UNSAY_OK);
+    OK(unsay_result_get(plain, 0, 0, &told));
     HOLD(told.log_probabilities == NULL && isnan(told.score) && told.id_count > 0);
     unsay_result_free(plain);
     options.log_probs = 2;
