@@ -122,7 +122,7 @@ $(PEERS)/ready: Benchmarks/requirements.txt scripts/requirements.txt
 BENCH ?=
 
 bench: build $(PEERS)/ready ## every speed beside its peers, and docs/performance.md; BENCH=--quick for fewer
-	PYTHONPATH=bindings/python/src $(PEERS)/bin/python Benchmarks/bench.py --report $(BENCH)
+	$(PEERS)/bin/python Benchmarks/bench.py --report $(BENCH)
 
 bench-products: ## products of each type beside OpenBLAS (libopenblas-dev), one thread
 	$(MAKE) --no-print-directory -C Benchmarks/products

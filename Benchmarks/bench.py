@@ -32,7 +32,10 @@ class Process:
 
     def __init__(self, kind: str, folder: Path, precision: str, threads: int) -> None:
         command = [sys.executable, HERE / "contenders.py", kind, folder, precision, str(threads)]
-        environment = dict(os.environ, OMP_NUM_THREADS=str(threads), TRANSFORMERS_VERBOSITY="error")
+        environment = dict(
+            os.environ, OMP_NUM_THREADS=str(threads), TRANSFORMERS_VERBOSITY="error",
+            PYTHONPATH=str(ROOT / "bindings/python/src"),
+        )  # fmt: skip
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             stderr=subprocess.DEVNULL, env=environment, cwd=HERE,
