@@ -115,14 +115,14 @@ static void block_scores(const kernel_attention_shape *shape, size_t count, cons
             size_t tall = strip_first(s + 1, strip_total, count) - n;
             /* Packed once where one depth block is all there is. */
             if (first == 0 || shape->d_kv > DEPTH_BLOCK)
-                pack_strip(q + n * shape->q_stride + start, shape->q_stride, 1, tall, depth,
+                pack_floats(q + n * shape->q_stride + start, shape->q_stride, 1, tall, depth,
                     packed + n * depth);
             for (size_t key = 0; key < KEY_BLOCK && first + key < shape->keys;
                  key += KERNEL_PANEL) {
                 const float *panel = keys + (first + key) * shape->d_kv;
                 prefetch ahead = {(const char *)(panel + shape->d_kv * KERNEL_PANEL),
-                    s == 0 ? PANEL_BYTES_FLOAT32 : 0};
-                strips[KERNEL_FLOAT32][tall](depth, packed + n * depth,
+                    s == 0 ? STEP_BYTES : 0};
+                strips[MODE_FLOAT32][0][tall](depth, packed + n * depth,
                     (const char *)(panel + start * KERNEL_PANEL), ahead,
                     (units){NULL, NULL}, KERNEL_PANEL, scores + n * KEY_BLOCK + key,
                     KEY_BLOCK, start > 0);
@@ -138,13 +138,13 @@ static void block_values(const kernel_attention_shape *shape, size_t count, size
     for (size_t s = 0; s < strip_total; s++) {
         size_t n = strip_first(s, strip_total, count);
         size_t tall = strip_first(s + 1, strip_total, count) - n;
-        pack_strip(weights + n * KEY_BLOCK, KEY_BLOCK, 1, tall, depth, packed);
+        pack_floats(weights + n * KEY_BLOCK, KEY_BLOCK, 1, tall, depth, packed);
         for (size_t d = 0; d < shape->d_kv; d += KERNEL_PANEL) {
             const float *panel = values + (d * shape->value_rows + first * KERNEL_PANEL);
             size_t left = shape->d_kv - d;
             prefetch ahead = {(const char *)(panel + depth * KERNEL_PANEL),
-                s == 0 ? PANEL_BYTES_FLOAT32 : 0};
-            strips[KERNEL_FLOAT32][tall](depth, packed, (const char *)panel, ahead,
+                s == 0 ? STEP_BYTES : 0};
+            strips[MODE_FLOAT32][0][tall](depth, packed, (const char *)panel, ahead,
                 (units){NULL, NULL}, left < KERNEL_PANEL ? left : KERNEL_PANEL,
                 out + n * shape->out_stride + d, shape->out_stride, 1);
         }

@@ -64,9 +64,9 @@ void kernel_product(const kernel_product_shape *shape, const void *x,
     table()->product(shape, x, row_units, panels, column_units, out);
 }
 
-void kernel_quantize(const float *x, size_t x_stride, size_t rows, size_t depth,
+void kernel_quantize(const float *x, size_t x_stride, size_t rows, size_t depth, int bits,
     int16_t *out, size_t out_stride, float *row_units) {
-    table()->quantize(x, x_stride, rows, depth, out, out_stride, row_units);
+    table()->quantize(x, x_stride, rows, depth, bits, out, out_stride, row_units);
 }
 
 void kernel_rms_norm(const float *x, size_t x_stride, const float *weight, float epsilon,

@@ -7,5 +7,5 @@
 #define TILE_VECTORS 2
 #define PAIR_ROWS 12
 #define PAIR_VECTORS 2
-#define DEPTH_BLOCK 192
-#define ROW_BLOCK 96
+#define DEPTH_BLOCK 384
+#define ROW_BLOCK 48

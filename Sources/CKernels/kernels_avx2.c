@@ -18,7 +18,7 @@
 #define DEPTH_BLOCK 192
 #define ROW_BLOCK 96
 #define ADD_PAIRS(sum, a, b)                                                               \
-    ((sum) + (mask_vec)_mm256_madd_epi16((__m256i)(a), (__m256i)(b)))
+    (mask_vec)((bits_vec)(sum) + (bits_vec)_mm256_madd_epi16((__m256i)(a), (__m256i)(b)))
 #define TABLE kernel_table_avx2
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #include "bodies.inc.h"

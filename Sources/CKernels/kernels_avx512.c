@@ -10,7 +10,7 @@
 
 #include "geometry_avx512.h"
 #define ADD_PAIRS(sum, a, b)                                                               \
-    ((sum) + (mask_vec)_mm512_madd_epi16((__m512i)(a), (__m512i)(b)))
+    (mask_vec)((bits_vec)(sum) + (bits_vec)_mm512_madd_epi16((__m512i)(a), (__m512i)(b)))
 #define TABLE kernel_table_avx512
 #pragma clang attribute push(                                                              \
     __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma"))),                     \

@@ -1,6 +1,6 @@
 /*
  * kernels_avx512_pairs.c - the kernels for AVX-512 with VNNI and BF16, whose products take
- * pairs of depth indices in one instruction.
+ * two depth indices of bf16, or four of int8, in one instruction.
  */
 #include "kernel_table.h"
 
@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "geometry_avx512.h"
-#define ADD_PAIRS(sum, a, b)                                                               \
-    ((mask_vec)_mm512_dpwssd_epi32((__m512i)(sum), (__m512i)(a), (__m512i)(b)))
+#define ADD_QUADS(sum, a, b)                                                               \
+    ((mask_vec)_mm512_dpbusd_epi32((__m512i)(sum), (__m512i)(a), (__m512i)(b)))
 #define ADD_PAIRS_BF16(sum, a, b)                                                          \
     ((vec)_mm512_dpbf16_ps((__m512)(sum), (__m512bh)(a), (__m512bh)(b)))
 #define TABLE kernel_table_avx512_pairs

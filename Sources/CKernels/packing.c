@@ -14,11 +14,17 @@ typedef float anywhere __attribute__((aligned(1), may_alias));
 static quad load(const anywhere *p) { return *(const quad_in_memory *)p; }
 static void store(float *p, quad v) { *(quad_in_memory *)p = v; }
 
+/* Steps of a panel: depth indices of float32, pairs of them of bf16, quads of int8. A step
+ * has 32 bits of each output. */
+static size_t steps(kernel_weights weights, size_t depth) {
+    static const size_t depth_of_step[] = {1, 2, 4};
+    size_t grain = depth_of_step[weights];
+    return (depth + grain - 1) / grain;
+}
+
 size_t kernel_panels_bytes(kernel_weights weights, size_t columns, size_t depth) {
-    static const size_t bytes_of_two[] = {8, 4, 2};
     size_t padded = (columns + KERNEL_PANEL - 1) / KERNEL_PANEL * KERNEL_PANEL;
-    if (weights == KERNEL_FLOAT32) return padded * depth * sizeof(float);
-    return padded * ((depth + 1) / 2) * bytes_of_two[weights];
+    return padded * steps(weights, depth) * sizeof(float);
 }
 
 /* to[i * to_stride + j] = from[j * from_stride + i] for i, j < 4. */
@@ -120,24 +126,23 @@ static void unpack_floats(const float *panels, size_t first, size_t end, size_t 
     }
 }
 
-/* Where the pair of output n at depth index 0 lies; the next is 2 * KERNEL_PANEL further.
- */
-static size_t pair_at(size_t n, size_t depth) {
-    return (n / KERNEL_PANEL * ((depth + 1) / 2) * KERNEL_PANEL + n % KERNEL_PANEL) * 2;
+/* Where the first step of output n lies; the next is KERNEL_PANEL further. */
+static uint32_t *column_at(const void *panels, kernel_weights weights, size_t n, size_t depth) {
+    size_t first = n / KERNEL_PANEL * steps(weights, depth) * KERNEL_PANEL;
+    return (uint32_t *)panels + first + n % KERNEL_PANEL;
 }
 
-enum { PAIR_STEP = 2 * KERNEL_PANEL };
-
 static void pack_bf16(
-    const anywhere *from, size_t depth_stride, size_t depth, uint16_t *to) {
-    for (size_t k = 0; k < depth; k++)
-        to[k / 2 * PAIR_STEP + k % 2] = kernel_bf16(from[k * depth_stride]);
-    if (depth % 2) to[depth / 2 * PAIR_STEP + 1] = 0;
+    const anywhere *from, size_t depth_stride, size_t depth, uint32_t *to) {
+    for (size_t k = 0; k < depth; k += 2, to += KERNEL_PANEL) {
+        uint32_t next = k + 1 < depth ? kernel_bf16(from[(k + 1) * depth_stride]) : 0;
+        *to = kernel_bf16(from[k * depth_stride]) | next << 16;
+    }
 }
 
 /* Returns the unit. */
 static float pack_int8(
-    const anywhere *from, size_t depth_stride, size_t depth, int8_t *to) {
+    const anywhere *from, size_t depth_stride, size_t depth, uint32_t *to) {
     float most = 0;
     for (size_t k = 0; k < depth; k++) {
         float size = __builtin_fabsf(from[k * depth_stride]);
@@ -145,10 +150,14 @@ static float pack_int8(
     }
     float unit = most / 127, inverse = most > 1e-30f ? 127 / most : 0;
     const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-    for (size_t k = 0; k < depth; k++)
-        to[k / 2 * PAIR_STEP + k % 2] =
-            (int8_t)(int)(from[k * depth_stride] * inverse + magic - magic);
-    if (depth % 2) to[depth / 2 * PAIR_STEP + 1] = 0;
+    for (size_t k = 0; k < depth; k += 4, to += KERNEL_PANEL) {
+        uint32_t quad = 0x80808080u;
+        for (size_t i = 0; i < 4 && k + i < depth; i++) {
+            int whole = (int)(from[(k + i) * depth_stride] * inverse + magic - magic);
+            quad += (uint32_t)whole << 8 * i;
+        }
+        *to = quad;
+    }
     return unit;
 }
 
@@ -161,11 +170,11 @@ void kernel_pack(kernel_weights weights, const float *source, size_t output_stri
     }
     for (size_t n = first; n < end; n++) {
         const anywhere *from = (const anywhere *)source + (n - first) * output_stride;
-        size_t at = pair_at(n, depth);
+        uint32_t *to = column_at(panels, weights, n, depth);
         if (weights == KERNEL_BF16)
-            pack_bf16(from, depth_stride, depth, (uint16_t *)panels + at);
+            pack_bf16(from, depth_stride, depth, to);
         else
-            column_units[n] = pack_int8(from, depth_stride, depth, (int8_t *)panels + at);
+            column_units[n] = pack_int8(from, depth_stride, depth, to);
     }
 }
 
@@ -176,14 +185,15 @@ void kernel_unpack(kernel_weights weights, const void *panels, const float *colu
         return;
     }
     for (size_t n = first; n < end; n++) {
-        size_t at = pair_at(n, depth);
+        const uint32_t *from = column_at(panels, weights, n, depth);
         float *to = out + (n - first) * out_stride;
         for (size_t k = 0; k < depth; k++) {
-            size_t index = at + k / 2 * PAIR_STEP + k % 2;
             if (weights == KERNEL_INT8) {
-                to[k] = (float)((const int8_t *)panels)[index] * column_units[n];
+                uint32_t byte = from[k / 4 * KERNEL_PANEL] >> k % 4 * 8 & 255;
+                to[k] = (float)((int)byte - 128) * column_units[n];
             } else {
-                uint32_t bits = (uint32_t)((const uint16_t *)panels)[index] << 16;
+                uint32_t pair = from[k / 2 * KERNEL_PANEL];
+                uint32_t bits = k % 2 ? pair & 0xffff0000u : pair << 16;
                 memcpy(to + k, &bits, sizeof bits);
             }
         }

@@ -1,5 +1,6 @@
 /*
- * products.inc.h - products of rows with packed panels, of float32, bf16 or int8 weights.
+ * products.inc.h - products of rows with packed panels, of float32, bf16 or int8 weights;
+ * row_packing.inc.h says how rows are packed.
  *
  * The geometry, set by the including file:
  *
@@ -7,48 +8,69 @@
  *   TILE_VECTORS   vectors across it: TILE_VECTORS * LANES columns divide KERNEL_PANEL
  *   PAIR_ROWS      the same of the others, which need more registers for a step, but for
  *   PAIR_VECTORS   one or two rows: those read weights as one stream in wide tiles, too
- *   DEPTH_BLOCK    depth of one tile, for which its panel stays in the nearest cache; even
+ *   DEPTH_BLOCK    depth of one tile, for which a strip and its panel stay in near caches
  *   ROW_BLOCK      rows packed at a time
  *
  * The sum over depth k of one (row, column) is one chain whatever the tile: the products of
  * a depth block in ascending k, from 0; then the blocks in ascending order, each added to
- * out. Only DEPTH_BLOCK, and FUSED, decide its bits. Those of an int8 product are the same
- * at every level: a depth block's sum is exact in 32 bits.
+ * out. Only the depth of a block, and FUSED, decide its bits. Those of an int8 product are the
+ * same at every level: a depth block's sum is exact in 32 bits.
  */
 
-/* 80 kB, on the caller's stack, in units of 32 bits. */
-enum { WORKSPACE = 20480 };
+/* WORKSPACE: 80 kB, on the caller's stack, in units of 32 bits. INT8_BLOCK: the depth of a
+ * tile of int8 weights, at every level. */
+enum { WORKSPACE = 20480, INT8_BLOCK = 384 };
 _Static_assert(ROW_BLOCK *DEPTH_BLOCK <= WORKSPACE, "a block of rows fits the workspace");
 _Static_assert(KERNEL_PANEL % (TILE_VECTORS * LANES) == 0, "tiles divide a panel");
 _Static_assert(PAIR_VECTORS <= TILE_VECTORS && PAIR_ROWS >= TILE_ROWS, "see sums");
-_Static_assert(DEPTH_BLOCK % 2 == 0, "pairs are not torn");
-_Static_assert(127LL * 32767 * DEPTH_BLOCK < INT32_MAX, "int8 sums are exact");
+_Static_assert(DEPTH_BLOCK % 4 == 0, "steps are not torn");
+_Static_assert(127LL * 32639 * INT8_BLOCK < INT32_MAX, "int8 sums are exact");
 
-/* How a panel goes from one step to the next. A step is one depth index of float32, and a
- * pair of them of the others. */
-enum { PANEL_BYTES_FLOAT32 = 4 * KERNEL_PANEL, PANEL_BYTES_INT8 = 2 * KERNEL_PANEL };
+/* The ways to multiply: kernel_weights, but for the processors that multiply quads of bytes,
+ * where int8 weights meet 16-bit inputs as two bytes each, with a sum for each. */
+typedef enum product_mode {
+    MODE_FLOAT32 = KERNEL_FLOAT32,
+    MODE_BF16 = KERNEL_BF16,
+    MODE_INT8 = KERNEL_INT8,
+    MODE_INT8_WIDE
+} product_mode;
 
-INLINE size_t panel_step(const kernel_weights kind) {
-    return kind == KERNEL_INT8 ? PANEL_BYTES_INT8 : PANEL_BYTES_FLOAT32;
+/* From one step of a panel to the next. A step is 1 depth index of float32, 2 of bf16, 4 of
+ * int8. */
+enum { STEP_BYTES = 4 * KERNEL_PANEL };
+
+INLINE size_t step_depth(const product_mode mode) {
+    return mode == MODE_FLOAT32 ? 1 : mode == MODE_BF16 ? 2 : 4;
 }
 
-/* Depth indices of a step. */
-INLINE size_t step_depth(const kernel_weights kind) {
-    return kind == KERNEL_FLOAT32 ? 1 : 2;
+INLINE size_t block_depth(const product_mode mode) {
+    return mode >= MODE_INT8 ? INT8_BLOCK : DEPTH_BLOCK;
 }
 
-/* Units of a packed row for each step: bf16 weights meet float32 rows unless the processor
- * multiplies pairs of bf16. */
-INLINE size_t step_units(const kernel_weights kind) {
-    return kind == KERNEL_BF16 && !MULTIPLIES_BF16 ? 2 : 1;
+/* Units of 32 bits of a packed row for each step. Where a processor does not multiply pairs
+ * of bf16, they are floats; where it does not multiply quads of bytes, those are two pairs of
+ * 16 bits. */
+INLINE size_t step_units(const product_mode mode) {
+    if (mode == MODE_BF16) return MULTIPLIES_BF16 ? 1 : 2;
+    if (mode == MODE_INT8) return MULTIPLIES_QUADS ? 1 : 2;
+    return mode == MODE_INT8_WIDE ? 2 : 1;
 }
 
-INLINE size_t tile_rows(const kernel_weights kind) {
-    return kind == KERNEL_FLOAT32 ? TILE_ROWS : PAIR_ROWS;
+/* Sums of each element: of the high and the low bytes of 16-bit inputs. */
+INLINE size_t sum_count(const product_mode mode) { return mode == MODE_INT8_WIDE ? 2 : 1; }
+
+/* Units of a packed row in front of each depth block: what its sums begin with. */
+INLINE size_t header_units(const product_mode mode) {
+    return mode >= MODE_INT8 ? sum_count(mode) : 0;
 }
 
-INLINE size_t tile_vectors(const kernel_weights kind, const size_t height) {
-    return kind == KERNEL_FLOAT32 || height <= 2 ? TILE_VECTORS : PAIR_VECTORS;
+INLINE size_t tile_rows(const product_mode mode) {
+    if (mode == MODE_FLOAT32) return TILE_ROWS;
+    return PAIR_ROWS / sum_count(mode);
+}
+
+INLINE size_t tile_vectors(const product_mode mode, const size_t height) {
+    return mode == MODE_FLOAT32 || height <= 2 ? TILE_VECTORS : PAIR_VECTORS;
 }
 
 /* Weights that will be needed next: at each step a tile asks for the cache lines at `at`,
@@ -63,93 +85,118 @@ typedef struct units {
     const float *rows, *columns;
 } units;
 
-/* Weights of one vector of columns at one step; of a pair, those of its index `half`. */
-INLINE vec weights_at(const kernel_weights kind, const char *panel, size_t v, int half) {
-    if (kind == KERNEL_BF16 && !MULTIPLIES_BF16) {
-        bits_vec pair = (bits_vec)load((const float *)panel + v * LANES);
-        return (vec)(half ? pair & 0xffff0000u : pair << 16);
-    }
-    if (kind == KERNEL_INT8) return (vec)widened((const int8_t *)panel + v * 2 * LANES);
-    return load((const float *)panel + v * LANES);
+/* Weights of one vector of columns at one step; of two halves, those that `half` of the
+ * step's units meet. */
+INLINE vec weights_at(const product_mode mode, const char *panel, size_t v, int half) {
+    vec weights = load((const float *)panel + v * LANES);
+    if (mode == MODE_BF16 && !MULTIPLIES_BF16)
+        return (vec)(half ? (bits_vec)weights & 0xffff0000u : (bits_vec)weights << 16);
+    if (mode == MODE_INT8 && !MULTIPLIES_QUADS)
+        return (vec)((half ? (bits_vec)weights >> 8 : (bits_vec)weights) & 0x00ff00ffu);
+    return weights;
 }
 
-/* sum + x * weights; of an int8 product, and of pairs of bf16, the bits of both are pairs,
- * and of int8 those of the sum are integers. */
-INLINE vec accumulate(const kernel_weights kind, vec x, vec weights, vec sum) {
-    if (kind == KERNEL_INT8)
-        return (vec)add_pairs((mask_vec)sum, (shorts_vec)x, (shorts_vec)weights);
-    if (kind == KERNEL_BF16 && MULTIPLIES_BF16) return add_pairs_bf16(sum, x, weights);
+/* sum + x * weights. Of int8, the bits of the sum are integers. */
+INLINE vec accumulate(const product_mode mode, vec x, vec weights, vec sum) {
+    if (mode >= MODE_INT8)
+        return MULTIPLIES_QUADS
+                   ? (vec)add_quads((mask_vec)sum, weights, x)
+                   : (vec)add_pairs((mask_vec)sum, (shorts_vec)x, (shorts_vec)weights);
+    if (mode == MODE_BF16 && MULTIPLIES_BF16) return add_pairs_bf16(sum, x, weights);
     return multiply_add(x, weights, sum);
 }
 
-/* One tile: `height` rows, packed step after step, by tile_vectors(kind, height) vectors of
- * columns of a panel. kind and height are constants once inlined. */
-INLINE void tile(const kernel_weights kind, const size_t height, size_t steps,
-    const float *rows, const char *panel, prefetch ahead, units units, float *out,
-    size_t out_stride, int adds) {
-    const size_t vectors = tile_vectors(kind, height);
-    vec sums[PAIR_ROWS][TILE_VECTORS];
-    UNROLLED for (size_t i = 0; i < height; i++)
-        UNROLLED for (size_t v = 0; v < vectors; v++) sums[i][v] = (vec){0};
+/* One row or two read weights as fast as memory gives them, straight into the nearest cache.
+ * More rows take longer over a step: if they are the only strip (`streams`), lines wait in the
+ * second cache, which can ask for more of them at once, and come nearer a little ahead. */
+enum { NEAR = 8 * STEP_BYTES };
+
+INLINE void ask_ahead(
+    const size_t height, const int streams, const char *panel, const prefetch *ahead) {
+    UNROLLED for (size_t line = 0; line < STEP_BYTES; line += 64) {
+        if (streams && height > 2) {
+            __builtin_prefetch(ahead->at + line, 0, 2);
+            __builtin_prefetch(panel + NEAR + line);
+        } else {
+            __builtin_prefetch(ahead->at + line);
+        }
+    }
+}
+
+/* One tile: `height` rows, packed step after step, by tile_vectors(mode, height) vectors of
+ * columns of a panel. mode, height and streams are constants once inlined. */
+INLINE void tile(const product_mode mode, const size_t height, const int streams,
+    size_t steps, const float *rows, const char *panel, prefetch ahead, units units,
+    float *out, size_t out_stride, int adds) {
+    const size_t vectors = tile_vectors(mode, height);
+    vec sums[2][PAIR_ROWS][TILE_VECTORS];
+    UNROLLED for (size_t part = 0; part < sum_count(mode); part++)
+        UNROLLED for (size_t i = 0; i < height; i++)
+            UNROLLED for (size_t v = 0; v < vectors; v++) sums[part][i][v] =
+                header_units(mode) ? splat_bits(rows + part * height + i) : (vec){0};
+    rows += header_units(mode) * height;
     UNROLLED for (size_t i = 0; i < height; i++)
         __builtin_prefetch(out + i * out_stride, 1);
     for (size_t step = 0; step < steps; step++) {
-        __builtin_prefetch(ahead.at);
-        if (kind != KERNEL_INT8) __builtin_prefetch(ahead.at + 64);
+        ask_ahead(height, streams, panel, &ahead);
         ahead.at += ahead.step;
-        UNROLLED for (int half = 0; half < (int)step_units(kind); half++) {
+        UNROLLED for (int half = 0; half < (int)step_units(mode); half++) {
+            const int part = mode == MODE_INT8_WIDE ? half : 0;
             /* Weights are read again for the second half: no register is free for them. */
-            if (half) __asm__ volatile("" ::: "memory");
+            if (half && mode != MODE_INT8_WIDE) __asm__ volatile("" ::: "memory");
             /* The shorter side of the tile is held in registers, the longer passes by. */
             if (height < vectors) {
                 vec x[PAIR_ROWS];
                 UNROLLED for (size_t i = 0; i < height; i++) x[i] = splat_bits(rows + i);
                 UNROLLED for (size_t v = 0; v < vectors; v++) {
-                    vec weights = weights_at(kind, panel, v, half);
-                    UNROLLED for (size_t i = 0; i < height; i++) sums[i][v] =
-                        accumulate(kind, x[i], weights, sums[i][v]);
+                    vec weights = weights_at(mode, panel, v, half);
+                    UNROLLED for (size_t i = 0; i < height; i++) sums[part][i][v] =
+                        accumulate(mode, x[i], weights, sums[part][i][v]);
                 }
             } else {
                 vec weights[TILE_VECTORS];
                 UNROLLED for (size_t v = 0; v < vectors; v++) weights[v] =
-                    weights_at(kind, panel, v, half);
+                    weights_at(mode, panel, v, half);
                 UNROLLED for (size_t i = 0; i < height; i++) {
                     vec x = splat_bits(rows + i);
-                    UNROLLED for (size_t v = 0; v < vectors; v++) sums[i][v] =
-                        accumulate(kind, x, weights[v], sums[i][v]);
+                    UNROLLED for (size_t v = 0; v < vectors; v++) sums[part][i][v] =
+                        accumulate(mode, x, weights[v], sums[part][i][v]);
                 }
             }
             rows += height;
         }
-        panel += panel_step(kind);
+        panel += STEP_BYTES;
     }
     UNROLLED for (size_t i = 0; i < height; i++) {
         float *to = out + i * out_stride;
         UNROLLED for (size_t v = 0; v < vectors; v++, to += LANES) {
-            vec sum = sums[i][v];
-            if (kind == KERNEL_INT8)
-                sum = __builtin_convertvector((mask_vec)sum, vec) * units.rows[i] *
+            vec sum = sums[0][i][v];
+            if (mode >= MODE_INT8) {
+                mask_vec whole = (mask_vec)sum;
+                if (mode == MODE_INT8_WIDE) whole = whole * 256 + (mask_vec)sums[1][i][v];
+                sum = __builtin_convertvector(whole, vec) * units.rows[i] *
                       load(units.columns + v * LANES);
+            }
             store(to, adds ? load(to) + sum : sum);
         }
     }
 }
 
-/* `height` rows by the first `columns` columns of a panel, DEPTH_BLOCK deep or less. */
-INLINE void strip(const kernel_weights kind, const size_t height, size_t steps,
-    const float *rows, const char *panel, prefetch ahead, units units, size_t columns,
-    float *out, size_t out_stride, int adds) {
-    const size_t width = tile_vectors(kind, height) * LANES;
-    const size_t bytes = panel_step(kind) / KERNEL_PANEL; /* of a column at a step */
+/* `height` rows by the first `columns` columns of a panel, a depth block or less. */
+INLINE void strip(const product_mode mode, const size_t height, const int streams,
+    size_t steps, const float *rows, const char *panel, prefetch ahead, units units,
+    size_t columns, float *out, size_t out_stride, int adds) {
+    const size_t width = tile_vectors(mode, height) * LANES;
     for (size_t n = 0; n < columns; n += width) {
-        struct units here = {units.rows, kind == KERNEL_INT8 ? units.columns + n : NULL};
+        const char *here = panel + n * (STEP_BYTES / KERNEL_PANEL);
+        if (mode >= MODE_INT8 && n > 0) units.columns += width;
         if (n + width <= columns) {
-            tile(kind, height, steps, rows, panel + n * bytes, ahead, here, out + n,
+            tile(mode, height, streams, steps, rows, here, ahead, units, out + n,
                 out_stride, adds);
             continue;
         }
         float whole[PAIR_ROWS][TILE_VECTORS * LANES];
-        tile(kind, height, steps, rows, panel + n * bytes, ahead, here, whole[0],
+        tile(mode, height, streams, steps, rows, here, ahead, units, whole[0],
             TILE_VECTORS * LANES, 0);
         for (size_t i = 0; i < height; i++)
             for (size_t j = 0; n + j < columns; j++)
@@ -161,34 +208,49 @@ INLINE void strip(const kernel_weights kind, const size_t height, size_t steps,
 typedef void strip_product(size_t steps, const float *rows, const char *panel,
     prefetch ahead, units units, size_t columns, float *out, size_t out_stride, int adds);
 
-#define STRIP_OF(kind, height)                                                             \
-    static void strip_##kind##_##height(size_t steps, const float *rows,                   \
+#define STRIP_OF(mode, height, streams)                                                    \
+    static void strip_##mode##_##height##_##streams(size_t steps, const float *rows,       \
         const char *panel, prefetch ahead, units units, size_t columns, float *out,        \
         size_t out_stride, int adds) {                                                     \
-        strip(KERNEL_##kind, height, steps, rows, panel, ahead, units, columns, out,       \
-            out_stride, adds);                                                             \
+        strip(MODE_##mode, height, streams, steps, rows, panel, ahead, units, columns,     \
+            out, out_stride, adds);                                                        \
     }
+#define STRIPS_OF(mode, height) STRIP_OF(mode, height, 0) STRIP_OF(mode, height, 1)
 #define STRIP(height)                                                                      \
-    STRIP_OF(FLOAT32, height) STRIP_OF(BF16, height) STRIP_OF(INT8, height)
+    STRIPS_OF(FLOAT32, height) STRIPS_OF(BF16, height) STRIPS_OF(INT8, height)
 
 /* clang-format off */
 STRIP(1) STRIP(2) STRIP(3) STRIP(4) STRIP(5) STRIP(6)
+#if MULTIPLIES_QUADS
+STRIPS_OF(INT8_WIDE, 1) STRIPS_OF(INT8_WIDE, 2) STRIPS_OF(INT8_WIDE, 3)
+STRIPS_OF(INT8_WIDE, 4) STRIPS_OF(INT8_WIDE, 5) STRIPS_OF(INT8_WIDE, 6)
+#endif
+#define SIX(mode, streams)                                                                 \
+    NULL, strip_##mode##_1_##streams, strip_##mode##_2_##streams,                          \
+    strip_##mode##_3_##streams, strip_##mode##_4_##streams, strip_##mode##_5_##streams,    \
+    strip_##mode##_6_##streams
 #if PAIR_ROWS > 6
 STRIP(7) STRIP(8) STRIP(9) STRIP(10) STRIP(11) STRIP(12)
-#define STRIPS(kind)                                                                       \
-    {NULL, strip_##kind##_1, strip_##kind##_2, strip_##kind##_3, strip_##kind##_4,         \
-     strip_##kind##_5, strip_##kind##_6, strip_##kind##_7, strip_##kind##_8,               \
-     strip_##kind##_9, strip_##kind##_10, strip_##kind##_11, strip_##kind##_12}
+#define STRIPS(mode, streams)                                                              \
+    {SIX(mode, streams), strip_##mode##_7_##streams, strip_##mode##_8_##streams,           \
+     strip_##mode##_9_##streams, strip_##mode##_10_##streams, strip_##mode##_11_##streams, \
+     strip_##mode##_12_##streams}
 #else
-#define STRIPS(kind)                                                                       \
-    {NULL, strip_##kind##_1, strip_##kind##_2, strip_##kind##_3, strip_##kind##_4,         \
-     strip_##kind##_5, strip_##kind##_6}
+#define STRIPS(mode, streams) {SIX(mode, streams)}
 #endif
-    /* clang-format on */
+/* clang-format on */
 
-    /* By kernel_weights and height. */
-    static strip_product *const strips[][PAIR_ROWS + 1] = {
-        STRIPS(FLOAT32), STRIPS(BF16), STRIPS(INT8)};
+/* By product_mode, whether there is one strip, and height. */
+static strip_product *const strips[][2][PAIR_ROWS + 1] = {
+    {STRIPS(FLOAT32, 0), STRIPS(FLOAT32, 1)},
+    {STRIPS(BF16, 0), STRIPS(BF16, 1)},
+    {STRIPS(INT8, 0), STRIPS(INT8, 1)},
+#if MULTIPLIES_QUADS
+    {{SIX(INT8_WIDE, 0)}, {SIX(INT8_WIDE, 1)}},
+#endif
+};
+
+#include "row_packing.inc.h"
 
 /* The first row of a strip: `count` strips as equal as can be. */
 INLINE size_t strip_first(size_t strip, size_t count, size_t rows) {
@@ -196,154 +258,63 @@ INLINE size_t strip_first(size_t strip, size_t count, size_t rows) {
     return strip * (rows / count) + (strip < rest ? strip : rest);
 }
 
-/* Packs `height` rows to [depth, height]. */
-static void pack_strip(const float *x, size_t row_stride, size_t depth_stride,
-    size_t height, size_t depth, float *out) {
-    if (row_stride == 1) {
-        for (size_t k = 0; k < depth; k++)
-            for (size_t i = 0; i < height; i++)
-                out[k * height + i] = x[k * depth_stride + i];
-        return;
-    }
-    size_t k = 0;
-    if (height == 3 && depth_stride == 1)
-        for (; k + 4 <= depth; k += 4, out += 12) {
-            quad a = load_quad(x + k), b = load_quad(x + row_stride + k);
-            quad c = load_quad(x + 2 * row_stride + k);
-            quad low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-            quad high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-            store_quad(out, __builtin_shufflevector(low, c, 0, 1, 4, 2));
-            quad middle = __builtin_shufflevector(low, high, 3, 4, 5, 3);
-            store_quad(out + 4, __builtin_shufflevector(middle, c, 0, 5, 1, 2));
-            store_quad(out + 8, __builtin_shufflevector(c, high, 2, 6, 7, 3));
-        }
-    for (; k < depth; k++, out += height)
-        for (size_t i = 0; i < height; i++) out[i] = x[i * row_stride + k * depth_stride];
-}
-
-/* The same of pairs: of int16, or of floats, which become bf16. A depth that is odd is
- * followed by a 0. */
-static void pack_pairs(const kernel_weights kind, const void *x, size_t row_stride,
-    size_t depth_stride, size_t height, size_t depth, float *out) {
-    for (size_t i = 0; i < height; i++)
-        for (size_t k = 0; k < depth; k += 2) {
-            uint32_t first, second = 0;
-            if (kind == KERNEL_INT8) {
-                const int16_t *row = (const int16_t *)x + i * row_stride + k;
-                first = (uint16_t)row[0];
-                if (k + 1 < depth) second = (uint16_t)row[1];
-            } else {
-                const float *row = (const float *)x + i * row_stride + k * depth_stride;
-                first = kernel_bf16(row[0]);
-                if (k + 1 < depth) second = kernel_bf16(row[depth_stride]);
-            }
-            uint32_t pair = first | second << 16;
-            memcpy(out + k / 2 * height + i, &pair, sizeof pair);
-        }
-}
-
-INLINE void pack_rows(const kernel_weights kind, const kernel_product_shape *shape,
-    const void *x, size_t row, size_t start, size_t height, size_t depth, float *out) {
-    size_t at = row * shape->row_stride + start * shape->depth_stride;
-    const void *from = kind == KERNEL_INT8 ? (const void *)((const int16_t *)x + at)
-                                           : (const void *)((const float *)x + at);
-    if (kind == KERNEL_FLOAT32 || step_units(kind) == 2) {
-        pack_strip(from, shape->row_stride, shape->depth_stride, height, depth, out);
-        if (kind == KERNEL_BF16 && depth % 2)
-            memset(out + depth * height, 0, height * sizeof(float));
-        return;
-    }
-    pack_pairs(kind, from, shape->row_stride, shape->depth_stride, height, depth, out);
-}
-
 static void product(const kernel_product_shape *shape, const void *x,
     const float *row_units, const void *panels, const float *column_units, float *out) {
     float workspace[WORKSPACE] __attribute__((aligned(64)));
-    const kernel_weights kind = shape->weights;
-    const size_t grain = step_depth(kind), bytes = panel_step(kind);
+    const int is_wide = shape->weights == KERNEL_INT8 && shape->input_bits > 8;
+    const product_mode mode =
+        is_wide && MULTIPLIES_QUADS ? MODE_INT8_WIDE : (product_mode)shape->weights;
+    const size_t grain = step_depth(mode), block = block_depth(mode) / grain;
     const size_t depth = shape->depth, panel_steps = (depth + grain - 1) / grain;
+    /* Of a packed row: the units of a depth block. */
+    const size_t block_units = header_units(mode) + block * step_units(mode);
 
     for (size_t row = 0; row < shape->rows; row += ROW_BLOCK) {
         size_t height = shape->rows - row < ROW_BLOCK ? shape->rows - row : ROW_BLOCK;
-        size_t count = (height + tile_rows(kind) - 1) / tile_rows(kind);
+        size_t count = (height + tile_rows(mode) - 1) / tile_rows(mode);
         /* As many depth blocks as fit: with few rows a panel is then read in one go. */
-        size_t span = WORKSPACE / height / DEPTH_BLOCK * DEPTH_BLOCK;
+        size_t blocks = WORKSPACE / height / block_units, span = blocks * block * grain;
 
         for (size_t start = 0; start < depth; start += span) {
             size_t length = depth - start < span ? depth - start : span;
-            size_t length_steps = (length + grain - 1) / grain;
-            size_t row_units_of = length_steps * step_units(kind);
+            size_t steps = (length + grain - 1) / grain;
+            size_t row_size = (steps + block - 1) / block * block_units;
             for (size_t s = 0; s < count; s++) {
                 size_t first = strip_first(s, count, height);
                 size_t tall = strip_first(s + 1, count, height) - first;
-                pack_rows(kind, shape, x, row + first, start, tall, length,
-                    workspace + first * row_units_of);
+                pack_rows(mode, shape, x, row + first, start, tall, length,
+                    workspace + first * row_size);
             }
             for (size_t p = shape->first_panel; p < shape->end_panel; p++) {
                 const char *panel =
-                    (const char *)panels + (p * panel_steps + start / grain) * bytes;
+                    (const char *)panels + (p * panel_steps + start / grain) * STEP_BYTES;
                 size_t left = shape->columns - p * KERNEL_PANEL;
                 size_t width = left < KERNEL_PANEL ? left : KERNEL_PANEL;
                 float *to = out + row * shape->out_stride + p * KERNEL_PANEL;
 
-                for (size_t k = 0; k < length_steps; k += DEPTH_BLOCK / grain) {
-                    size_t block = DEPTH_BLOCK / grain;
-                    const char *here = panel + k * bytes;
-                    const char *next = k + block < length_steps
-                                           ? here + block * bytes
-                                           : panel + panel_steps * bytes;
-                    if (length_steps - k < block) block = length_steps - k;
+                for (size_t k = 0; k < steps; k += block) {
+                    const char *here = panel + k * STEP_BYTES;
+                    const char *next =
+                        k + block < steps ? here + block * STEP_BYTES
+                                          : panel + panel_steps * STEP_BYTES;
+                    size_t part = steps - k < block ? steps - k : block;
                     /* Each strip asks for its share of the next block: memory is then
                      * read while all of them compute. */
-                    size_t share = (bytes / count + 63) / 64 * 64;
-                    if (count > bytes / 64) share = bytes / count / 4 * 4;
+                    size_t share = (STEP_BYTES / count + 63) / 64 * 64;
+                    if (count > STEP_BYTES / 64) share = STEP_BYTES / count / 4 * 4;
                     for (size_t s = 0; s < count; s++) {
                         size_t first = strip_first(s, count, height);
                         size_t tall = strip_first(s + 1, count, height) - first;
-                        prefetch ahead = {next + s * share * (DEPTH_BLOCK / grain), share};
+                        prefetch ahead = {next + s * share * block, share};
                         units units = {row_units ? row_units + row + first : NULL,
                             column_units ? column_units + p * KERNEL_PANEL : NULL};
-                        strips[kind][tall](block,
-                            workspace + first * row_units_of + k * step_units(kind) * tall,
+                        strips[mode][count == 1][tall](part,
+                            workspace + first * row_size + k / block * block_units * tall,
                             here, ahead, units, width, to + first * shape->out_stride,
                             shape->out_stride, shape->adds || start + k > 0);
                     }
                 }
             }
         }
-    }
-}
-
-/* x = unit * out, with out as large as 16 bits hold; NaN where x is not finite. */
-static void quantize(const float *x, size_t x_stride, size_t rows, size_t depth,
-    int16_t *out, size_t out_stride, float *row_units) {
-    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-    for (size_t r = 0; r < rows; r++) {
-        const float *from = x + r * x_stride;
-        int16_t *to = out + r * out_stride;
-        vec most = splat(0), doubt = splat(0); /* NaN once one is not finite */
-        float highest = 0, other_doubt = 0;
-        size_t k = 0;
-        for (; k + LANES <= depth; k += LANES) {
-            vec v = load(from + k);
-            doubt += v - v;
-            most = larger((vec)((bits_vec)v & 0x7fffffffu), most);
-        }
-        for (; k < depth; k++) {
-            other_doubt += from[k] - from[k];
-            if (fabsf(from[k]) > highest) highest = fabsf(from[k]);
-        }
-        if (largest(most) > highest) highest = largest(most);
-        int finite = sum(doubt) + other_doubt == 0;
-        float inverse = finite && highest > 1e-30f ? 32767.0f / highest : 0;
-        row_units[r] = finite ? highest / 32767.0f : NAN;
-        for (k = 0; k + LANES <= depth; k += LANES) {
-            vec v = finite ? load(from + k) * inverse + magic : splat(magic);
-            mask_vec whole = (mask_vec)v - 0x4b400000;
-            half_shorts_vec narrow = __builtin_convertvector(whole, half_shorts_vec);
-            memcpy(to + k, &narrow, sizeof narrow);
-        }
-        for (; k < depth; k++)
-            to[k] = (int16_t)(finite ? (int)(from[k] * inverse + magic - magic) : 0);
     }
 }

@@ -22,7 +22,6 @@ typedef float vec_in_memory __attribute__((vector_size(4 * LANES), aligned(4), m
 typedef int32_t mask_vec __attribute__((vector_size(4 * LANES)));
 typedef uint32_t bits_vec __attribute__((vector_size(4 * LANES)));
 typedef double wide_vec __attribute__((vector_size(8 * LANES)));
-typedef int8_t bytes_vec __attribute__((vector_size(2 * LANES)));
 typedef int16_t shorts_vec __attribute__((vector_size(4 * LANES)));
 typedef int16_t half_shorts_vec __attribute__((vector_size(2 * LANES)));
 typedef float quad __attribute__((vector_size(16)));
@@ -49,31 +48,35 @@ INLINE vec splat_bits(const float *p) {
     return (vec)(bits | (bits_vec){0});
 }
 
-/* 2 * LANES integers at p. */
-INLINE shorts_vec widened(const int8_t *p) {
-    bytes_vec bytes;
-    memcpy(&bytes, p, sizeof bytes);
-    return __builtin_convertvector(bytes, shorts_vec);
-}
-
-/* sum[i] + a[2i] b[2i] + a[2i + 1] b[2i + 1]. */
+/* sum[i] + a[2i] b[2i] + a[2i + 1] b[2i + 1], modulo 2^32. */
 INLINE mask_vec add_pairs(mask_vec sum, shorts_vec a, shorts_vec b) {
 #ifdef ADD_PAIRS
     return ADD_PAIRS(sum, a, b);
 #else
     mask_vec low =
         ((mask_vec)((bits_vec)a << 16) >> 16) * ((mask_vec)((bits_vec)b << 16) >> 16);
-    return sum + low + ((mask_vec)a >> 16) * ((mask_vec)b >> 16);
+    mask_vec high = ((mask_vec)a >> 16) * ((mask_vec)b >> 16);
+    return (mask_vec)((bits_vec)sum + (bits_vec)low + (bits_vec)high);
 #endif
 }
 
 /* The same of pairs of bf16, where a processor has that. */
 #ifdef ADD_PAIRS_BF16
-enum { MULTIPLIES_BF16 = 1 };
+#define MULTIPLIES_BF16 1
 INLINE vec add_pairs_bf16(vec sum, vec a, vec b) { return ADD_PAIRS_BF16(sum, a, b); }
 #else
-enum { MULTIPLIES_BF16 = 0 };
+#define MULTIPLIES_BF16 0
 INLINE vec add_pairs_bf16(vec sum, vec a, vec b) { return (void)a, (void)b, sum; }
+#endif
+
+/* sum[i] + a[4i] b[4i] + ... + a[4i + 3] b[4i + 3], of unsigned bytes a and signed bytes b,
+ * where a processor has that. */
+#ifdef ADD_QUADS
+#define MULTIPLIES_QUADS 1
+INLINE mask_vec add_quads(mask_vec sum, vec a, vec b) { return ADD_QUADS(sum, a, b); }
+#else
+#define MULTIPLIES_QUADS 0
+INLINE mask_vec add_quads(mask_vec sum, vec a, vec b) { return (void)a, (void)b, sum; }
 #endif
 
 /* The first `count` floats at p, then `rest`. */

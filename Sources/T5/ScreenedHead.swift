@@ -7,7 +7,7 @@ import Tensors
 ///
 /// With w an output's weights, v their copy in int8, x the row and u the row in 16 bits,
 ///
-///     |x.w - u.v| <= |x| |w - v| + |x - u| |v|,    |x - u| <= 0.51 sqrt(K) max|x| / 32767
+///     |x.w - u.v| <= |x| |w - v| + |x - u| |v|,    |x - u| <= 0.51 sqrt(K) max|x| / 32639
 ///
 /// (0.51 for 1/2 with the rounding of the division), and the exact product rounds by at most
 /// K 2^-24 |x| |w|, the other one by less (Higham, Accuracy and Stability of Numerical
@@ -30,7 +30,7 @@ package final class ScreenedHead: Sendable {
         let scratch = ScratchPool(count: 2 * block * inputs)
         let alone = Workers(threads: 1)
         let rounding = Double(inputs + 64) * 0x1p-23
-        let inputError = 0.51 * Double(inputs).squareRoot() / 32767
+        let inputError = 0.51 * Double(inputs).squareRoot() / 32639
         try workers.forEachThrowing((outputs + block - 1) / block) { chunk in
             let range = chunk * block..<min((chunk + 1) * block, outputs)
             try scratch.with { buffer in

@@ -124,7 +124,7 @@ package final class WeightsSnapshot: Sendable {
             let parameters = indices.map { layout.parameters[$0] }
             let matrix = try PackedMatrix(
                 outputs: parameters.reduce(0) { $0 + $1.rows }, inputs: parameters[0].columns,
-                precision: precision)
+                precision: precision, inputBits: Self.inputBits(parameters[0].name))
             var first = 0
             for (index, parameter) in zip(indices, parameters) {
                 try fill(index, Destination(matrix: matrix, first: first, plain: nil))
@@ -154,6 +154,13 @@ package final class WeightsSnapshot: Sendable {
             }
             return place
         }
+    }
+
+    /// What the inputs of int8 weights are rounded to. The inner states of the feed-forward
+    /// layers have outliers that 8 bits would drown the others in (Dettmers and others, 2022:
+    /// LLM.int8()), and the head decides between near equals.
+    private static func inputBits(_ name: String) -> Int {
+        name.hasSuffix(".wo.weight") || !name.contains(".block.") ? 16 : 8
     }
 
     /// For the likeliest token of one row; made when first asked for, nil where the head is

@@ -5,16 +5,23 @@ package final class PackedMatrix: @unchecked Sendable {
     package let outputs: Int
     package let inputs: Int
     package let precision: Precision
+    /// Of int8: the bits that inputs are rounded to, 8 or 16.
+    let inputBits: Int
     let panels: Panels
     private let memory: FloatBuffer
 
     /// Values to come: every output is packed before the first product.
     ///
+    /// - Parameter inputBits: of int8, what inputs are rounded to: 8 bits, or 16, which are
+    ///   twice as much work where there is more than one row.
     /// - Throws: `UNSAY_E_MEMORY` if the memory cannot be had.
-    package init(outputs: Int, inputs: Int, precision: Precision = .float32) throws {
+    package init(
+        outputs: Int, inputs: Int, precision: Precision = .float32, inputBits: Int = 16
+    ) throws {
         self.outputs = outputs
         self.inputs = inputs
         self.precision = precision
+        self.inputBits = inputBits
         memory = try FloatBuffer(count: Panels.floats(outputs, inputs, precision))
         panels = Panels(memory.base, outputs: outputs, inputs: inputs, precision)
         panels.clearPadding()

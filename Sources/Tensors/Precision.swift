@@ -5,7 +5,8 @@ package enum Precision: Sendable, CaseIterable {
     case float32
     /// float32 rounded to its upper half.
     case bf16
-    /// -127...127 times a unit of each output; inputs are rounded to 16 bits of their largest.
+    /// -127...127 times a unit of each output; inputs are rounded to 8 or 16 bits of the largest
+    /// of their row.
     case int8
 
     var kernel: kernel_weights {

@@ -7,7 +7,7 @@ import Support
 ///   - outputs: computes only these columns of `out`, which still counts from output 0. Begins
 ///     at a multiple of 32 and ends at one or at the last; all of them if nil.
 ///   - adds: adds to `out` instead of overwriting it.
-///   - arena: for the inputs of int8 weights in 16 bits.
+///   - arena: for the rounded inputs of int8 weights.
 /// - Throws: `UNSAY_E_MEMORY`, before anything is written to `out`.
 package func product(
     _ x: Rows, _ weights: PackedMatrix, outputs: Range<Int>? = nil, into out: Rows,
@@ -22,7 +22,8 @@ package func product(
     defer { arena.rewind(to: mark) }
     let factor =
         weights.precision == .int8
-        ? try Factor(quantizing: x, arena: arena, workers: workers) : Factor(x)
+        ? try Factor(quantizing: x, bits: weights.inputBits, arena: arena, workers: workers)
+        : Factor(x)
     multiply(
         factor, weights.panels, columns: outputs.upperBound,
         range: outputs.lowerBound / Panels.width..<Panels.count(outputs.upperBound),
@@ -107,6 +108,8 @@ package func productBackwardWeight(
 private struct Factor: @unchecked Sendable {
     let base: UnsafeRawPointer
     let units: UnsafePointer<Float>?
+    /// Of integers: 8 or 16.
+    var bits = 0
     let rows: Int, depth: Int
     let rowStride: Int, depthStride: Int
 
@@ -122,8 +125,8 @@ private struct Factor: @unchecked Sendable {
         (rows, depth, rowStride, depthStride) = (x.width, x.count, 1, x.stride)
     }
 
-    /// In 16 bits; the memory is of `arena`.
-    init(quantizing x: Rows, arena: Arena, workers: Workers) throws {
+    /// In 8 or 16 bits; the memory is of `arena`.
+    init(quantizing x: Rows, bits: Int, arena: Arena, workers: Workers) throws {
         let stride = (x.width + 1) / 2 * 2
         let units = try arena.rows(1, x.count).base
         let integers = UnsafeMutableRawPointer(try arena.rows(x.count, stride / 2).base)
@@ -131,12 +134,13 @@ private struct Factor: @unchecked Sendable {
         let target = Shared(integers), targetUnits = Shared(units)
         workers.split(x.count, smallest: rowsPerChunk(width: x.width)) { rows in
             kernel_quantize(
-                x.base + rows.lowerBound * x.stride, x.stride, rows.count, x.width,
+                x.base + rows.lowerBound * x.stride, x.stride, rows.count, x.width, Int32(bits),
                 target.pointer + rows.lowerBound * stride, stride,
                 targetUnits.pointer + rows.lowerBound)
         }
         base = UnsafeRawPointer(integers)
         self.units = UnsafePointer(units)
+        self.bits = bits
         (rows, depth, rowStride, depthStride) = (x.count, x.width, stride, 1)
     }
 
@@ -186,7 +190,7 @@ private func multiply(
             rows: count, columns: columns, depth: x.depth, row_stride: x.rowStride,
             depth_stride: x.depthStride, out_stride: out.stride, first_panel: first,
             end_panel: min(first + panelSize, panels.upperBound),
-            weights: weights.precision.kernel, adds: adds ? 1 : 0)
+            weights: weights.precision.kernel, input_bits: Int32(x.bits), adds: adds ? 1 : 0)
         kernel_product(
             &shape, x.row(row), x.units.map { $0 + row }, weights.base, weights.units,
             out.base + row * out.stride)

@@ -7,7 +7,7 @@ extension Kernels {
     struct ProductTests {
         static let rowCounts = Array(1...14) + [47, 97]
         static let columnCounts = [1, 31, 32, 33, 100]
-        static let depths = [1, 7, 191, 192, 193, 256, 700]
+        static let depths = [1, 7, 191, 192, 193, 256, 384, 385, 700, 1200]
 
         @Test(
             "a product is right, and a row's bits do not depend on the other rows",
@@ -152,13 +152,15 @@ extension Kernels {
 
         @Test(
             "products with rounded weights are right to their rounding, and a row's bits do not depend on the other rows",
-            arguments: [Precision.bf16, .int8], [1, 7, 192, 193, 700])
-        func rounded(precision: Precision, depth: Int) throws {
+            arguments: [(Precision.bf16, 0), (.int8, 8), (.int8, 16)], [1, 7, 192, 193, 385, 700])
+        func rounded(kind: (precision: Precision, inputBits: Int), depth: Int) throws {
+            let precision = kind.precision
             let x = try Sample(97, depth, gap: 2, seed: 1)
             for columns in Self.columnCounts {
                 let w = try Sample(columns, depth, seed: 2)
                 let packed = try PackedMatrix(
-                    outputs: columns, inputs: depth, precision: precision)
+                    outputs: columns, inputs: depth, precision: precision,
+                    inputBits: kind.inputBits)
                 packed.pack(
                     w.base, outputs: 0..<columns, outputStride: depth, workers: Workers(threads: 2))
                 let kept = try Sample(columns, depth, seed: 9)
@@ -183,10 +185,11 @@ extension Kernels {
                             sameBits(out.values, Array(whole.prefix(rows * columns))), "\(shape)")
                     }
                     let worst = largestDifference(whole, expected)
-                    // Inputs of int8 weights have 16 bits, of bf16 weights 8 bits where the
+                    // Inputs of int8 weights have 8 or 16 bits, of bf16 weights 8 bits where the
                     // processor multiplies those.
+                    let int8 = kind.inputBits == 8 ? 4e-2 : 2e-4
                     let limit =
-                        precision == .int8 ? 2e-4 : variant == .avx512Pairs ? 2e-2 : 3e-5
+                        precision == .int8 ? int8 : variant == .avx512Pairs ? 2e-2 : 3e-5
                     #expect(
                         worst.value < limit,
                         "\(variant): \(columns) columns: \(whole[worst.index]), not \(expected[worst.index])"
@@ -200,8 +203,13 @@ extension Kernels {
 
         @Test("an int8 row that is not finite is NaN, and others are as they were")
         func notFinite() throws {
-            let w = try PackedMatrix(outputs: 33, inputs: 40, precision: .int8)
             let source = try Sample(33, 40, seed: 5)
+            for bits in [8, 16] { try notFinite(inputBits: bits, source) }
+        }
+
+        private func notFinite(inputBits: Int, _ source: Sample) throws {
+            let w = try PackedMatrix(
+                outputs: 33, inputs: 40, precision: .int8, inputBits: inputBits)
             w.pack(source.base, outputs: 0..<33, outputStride: 40, workers: Workers(threads: 1))
             for bad in [Float.nan, .infinity, -.infinity] {
                 for place in [0, 17, 39] {
@@ -268,5 +276,5 @@ func floatShape(_ x: Rows, _ columns: Int, into out: Rows) -> kernel_product_sha
     kernel_product_shape(
         rows: x.count, columns: columns, depth: x.width, row_stride: x.stride, depth_stride: 1,
         out_stride: out.stride, first_panel: 0, end_panel: (columns + 31) / 32,
-        weights: KERNEL_FLOAT32, adds: 0)
+        weights: KERNEL_FLOAT32, input_bits: 0, adds: 0)
 }

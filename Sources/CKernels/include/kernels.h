@@ -39,12 +39,13 @@ int kernel_level_select(kernel_level level);
  * other. The last panel is padded with zeros. The layout is the same at every level. */
 enum { KERNEL_PANEL = 32 };
 
-/* What weights are kept in. Those of 16 and 8 bits lie in pairs: at each depth index 2k,
- * and for each output, its weights 2k and 2k + 1; an odd depth is followed by zeros. */
+/* What weights are kept in. Those of 16 bits lie in pairs: at each depth index 2k, and for
+ * each output, its weights 2k and 2k + 1; those of 8 bits in quads. What lies beyond the depth
+ * stands for 0. */
 typedef enum kernel_weights {
     KERNEL_FLOAT32 = 0,
     KERNEL_BF16 = 1, /* float32 rounded to its upper half                    */
-    KERNEL_INT8 = 2  /* -127...127 times a unit of its output                */
+    KERNEL_INT8 = 2  /* -127...127 times a unit of its output, kept as 1...255 */
 } kernel_weights;
 
 /* The bytes of a packed matrix of `columns` outputs and `depth` inputs. */
@@ -75,22 +76,23 @@ static inline uint16_t kernel_bf16(float x) {
  * counted from the matrix's output 0.
  *
  * x[r, k] is x[r * row_stride + k * depth_stride]: floats, or, for int8 weights, integers
- * of kernel_quantize, times row_units[r]. depth_stride is 1 for int8. With bf16
- * weights x is rounded to bf16 where the processor multiplies that. */
+ * of kernel_quantize with input_bits, times row_units[r]. depth_stride is 1 for int8. With
+ * bf16 weights x is rounded to bf16 where the processor multiplies that. */
 typedef struct kernel_product_shape {
     size_t rows, columns, depth;
     size_t row_stride, depth_stride, out_stride;
     size_t first_panel, end_panel;
     kernel_weights weights;
+    int input_bits; /* of int8 weights: 8 or 16 */
     int adds;
 } kernel_product_shape;
 
 void kernel_product(const kernel_product_shape *shape, const void *x,
     const float *row_units, const void *panels, const float *column_units, float *out);
 
-/* x[r, k] = row_units[r] * out[r, k], to 16 bits of the largest of a row; a row that is not
- * finite becomes NaN. */
-void kernel_quantize(const float *x, size_t x_stride, size_t rows, size_t depth,
+/* x[r, k] = row_units[r] * out[r, k], with out from -127 to 127 for 8 bits, from -32639 to
+ * 32639 for 16; a row that is not finite becomes NaN. */
+void kernel_quantize(const float *x, size_t x_stride, size_t rows, size_t depth, int bits,
     int16_t *out, size_t out_stride, float *row_units);
 
 /* ---- Rows ---------------------------------------------------------------- */
