@@ -19,6 +19,8 @@
 
 const kernel_table TABLE = {
     .product = product,
+    .packed_rows_floats = packed_rows_floats,
+    .pack_rows = pack_all_rows,
     .quantize = quantize,
     .rms_norm = rms_norm,
     .rms_norm_backward = rms_norm_backward,

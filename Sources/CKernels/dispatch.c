@@ -64,6 +64,14 @@ void kernel_product(const kernel_product_shape *shape, const void *x,
     table()->product(shape, x, row_units, panels, column_units, out);
 }
 
+size_t kernel_packed_rows_floats(const kernel_product_shape *shape) {
+    return table()->packed_rows_floats(shape);
+}
+
+void kernel_pack_rows(const kernel_product_shape *shape, const void *x, float *out) {
+    table()->pack_rows(shape, x, out);
+}
+
 void kernel_quantize(const float *x, size_t x_stride, size_t rows, size_t depth, int bits,
     int16_t *out, size_t out_stride, float *row_units) {
     table()->quantize(x, x_stride, rows, depth, bits, out, out_stride, row_units);

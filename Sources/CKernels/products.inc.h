@@ -250,40 +250,47 @@ static strip_product *const strips[][2][PAIR_ROWS + 1] = {
 #endif
 };
 
-#include "row_packing.inc.h"
-
 /* The first row of a strip: `count` strips as equal as can be. */
 INLINE size_t strip_first(size_t strip, size_t count, size_t rows) {
     size_t rest = rows % count;
     return strip * (rows / count) + (strip < rest ? strip : rest);
 }
 
+INLINE size_t strip_count(const product_mode mode, size_t rows) {
+    return (rows + tile_rows(mode) - 1) / tile_rows(mode);
+}
+
+INLINE product_mode mode_of(const kernel_product_shape *shape) {
+    int is_wide = shape->weights == KERNEL_INT8 && shape->input_bits > 8;
+    return is_wide && MULTIPLIES_QUADS ? MODE_INT8_WIDE : (product_mode)shape->weights;
+}
+
+#include "row_packing.inc.h"
+
 static void product(const kernel_product_shape *shape, const void *x,
     const float *row_units, const void *panels, const float *column_units, float *out) {
     float workspace[WORKSPACE] __attribute__((aligned(64)));
-    const int is_wide = shape->weights == KERNEL_INT8 && shape->input_bits > 8;
-    const product_mode mode =
-        is_wide && MULTIPLIES_QUADS ? MODE_INT8_WIDE : (product_mode)shape->weights;
+    const product_mode mode = mode_of(shape);
     const size_t grain = step_depth(mode), block = block_depth(mode) / grain;
     const size_t depth = shape->depth, panel_steps = (depth + grain - 1) / grain;
-    /* Of a packed row: the units of a depth block. */
-    const size_t block_units = header_units(mode) + block * step_units(mode);
 
     for (size_t row = 0; row < shape->rows; row += ROW_BLOCK) {
-        size_t height = shape->rows - row < ROW_BLOCK ? shape->rows - row : ROW_BLOCK;
-        size_t count = (height + tile_rows(mode) - 1) / tile_rows(mode);
+        size_t height = rows_of_block(row, shape->rows), count = strip_count(mode, height);
         /* As many depth blocks as fit: with few rows a panel is then read in one go. */
-        size_t blocks = WORKSPACE / height / block_units, span = blocks * block * grain;
+        size_t span = WORKSPACE / height / block_units(mode) * block_depth(mode);
+        if (shape->is_packed) span = depth;
 
         for (size_t start = 0; start < depth; start += span) {
             size_t length = depth - start < span ? depth - start : span;
             size_t steps = (length + grain - 1) / grain;
-            size_t row_size = (steps + block - 1) / block * block_units;
-            for (size_t s = 0; s < count; s++) {
+            size_t row_size = packed_units(mode, length);
+            const float *packed = (const float *)x + row * row_size;
+            for (size_t s = 0; s < count && !shape->is_packed; s++) {
                 size_t first = strip_first(s, count, height);
                 size_t tall = strip_first(s + 1, count, height) - first;
                 pack_rows(mode, shape, x, row + first, start, tall, length,
                     workspace + first * row_size);
+                packed = workspace;
             }
             for (size_t p = shape->first_panel; p < shape->end_panel; p++) {
                 const char *panel =
@@ -309,7 +316,7 @@ static void product(const kernel_product_shape *shape, const void *x,
                         units units = {row_units ? row_units + row + first : NULL,
                             column_units ? column_units + p * KERNEL_PANEL : NULL};
                         strips[mode][count == 1][tall](part,
-                            workspace + first * row_size + k / block * block_units * tall,
+                            packed + first * row_size + k / block * block_units(mode) * tall,
                             here, ahead, units, width, to + first * shape->out_stride,
                             shape->out_stride, shape->adds || start + k > 0);
                     }

@@ -11,10 +11,10 @@
  * begin with -128 times the sum of the inputs.
  */
 
-/* out[k * height + i] = from[i * stride + k] for k < steps: 4 by 4 where that is possible, the
- * last rows twice where they are not. */
-INLINE void interleave(
-    const float *from, size_t stride, size_t height, size_t steps, float *out) {
+/* out[k * out_stride + i] = from[i * stride + k] for i < height and k < steps: 4 by 4 where that
+ * is possible, the last rows twice where they are not. */
+INLINE void interleave(const float *from, size_t stride, size_t height, size_t steps,
+    float *out, size_t out_stride) {
     size_t k = 0;
     if (height >= 4)
         for (; k + 4 <= steps; k += 4)
@@ -27,15 +27,15 @@ INLINE void interleave(
                 quad ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
                 quad cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
                 quad cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-                float *to = out + k * height + i;
+                float *to = out + k * out_stride + i;
                 store_quad(to, __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5));
-                store_quad(to + height, __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7));
+                store_quad(to + out_stride, __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7));
                 store_quad(
-                    to + 2 * height, __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5));
+                    to + 2 * out_stride, __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5));
                 store_quad(
-                    to + 3 * height, __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
+                    to + 3 * out_stride, __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
             }
-    if (height == 3)
+    if (height == 3 && out_stride == 3)
         for (; k + 4 <= steps; k += 4) {
             const float *at = from + k;
             quad a = load_quad(at), b = load_quad(at + stride);
@@ -49,7 +49,7 @@ INLINE void interleave(
             store_quad(to + 8, __builtin_shufflevector(c, high, 2, 6, 7, 3));
         }
     for (; k < steps; k++)
-        for (size_t i = 0; i < height; i++) out[k * height + i] = from[i * stride + k];
+        for (size_t i = 0; i < height; i++) out[k * out_stride + i] = from[i * stride + k];
 }
 
 static void pack_floats(const float *x, size_t row_stride, size_t depth_stride,
@@ -59,7 +59,7 @@ static void pack_floats(const float *x, size_t row_stride, size_t depth_stride,
             for (size_t i = 0; i < height; i++)
                 out[k * height + i] = x[k * depth_stride + i];
     } else if (depth_stride == 1) {
-        interleave(x, row_stride, height, depth, out);
+        interleave(x, row_stride, height, depth, out, height);
     } else {
         for (size_t k = 0; k < depth; k++)
             for (size_t i = 0; i < height; i++)
@@ -148,26 +148,25 @@ INLINE void pack_block(const product_mode mode, const kernel_product_shape *shap
             memcpy(out + part * height + i, begins + part, sizeof *begins);
     }
     out += header_units(mode) * height;
-    for (size_t half = 0; half < halves; half++) {
-        /* [steps, halves, height]: one half at a time through memory of its own. */
-        if (halves == 1) {
-            interleave(units[0], UNITS, height, steps, out);
-            continue;
-        }
-        float part[PAIR_ROWS * UNITS / 2];
-        interleave(units[0] + half * steps, UNITS, height, steps, part);
-        for (size_t step = 0; step < steps; step++)
-            memcpy(out + (step * halves + half) * height, part + step * height,
-                height * sizeof(float));
-    }
+    for (size_t half = 0; half < halves; half++)
+        interleave(units[0] + half * steps, UNITS, height, steps, out + half * height,
+            halves * height);
+}
+
+/* Of a packed row, all depth blocks. */
+INLINE size_t block_units(const product_mode mode) {
+    return header_units(mode) + block_depth(mode) / step_depth(mode) * step_units(mode);
+}
+
+INLINE size_t packed_units(const product_mode mode, size_t depth) {
+    return (depth + block_depth(mode) - 1) / block_depth(mode) * block_units(mode);
 }
 
 /* A strip: rows [row, row + height) of depth indices [start, start + depth). */
 static void pack_rows(const product_mode mode, const kernel_product_shape *shape,
     const void *x, size_t row, size_t start, size_t height, size_t depth, float *out) {
     const size_t size = mode >= MODE_INT8 ? sizeof(int16_t) : sizeof(float);
-    const size_t span = block_depth(mode);
-    const size_t units = header_units(mode) + span / step_depth(mode) * step_units(mode);
+    const size_t span = block_depth(mode), units = block_units(mode);
     const char *from = (const char *)x +
                        (row * shape->row_stride + start * shape->depth_stride) * size;
     for (size_t k = 0; k < depth; k += span) {
@@ -181,6 +180,27 @@ static void pack_rows(const product_mode mode, const kernel_product_shape *shape
         case MODE_INT8_WIDE:
             pack_block(MODE_INT8_WIDE, shape, block, height, length, to);
             break;
+        }
+    }
+}
+
+INLINE size_t rows_of_block(size_t row, size_t rows) {
+    return rows - row < ROW_BLOCK ? rows - row : ROW_BLOCK;
+}
+
+static size_t packed_rows_floats(const kernel_product_shape *shape) {
+    return shape->rows * packed_units(mode_of(shape), shape->depth);
+}
+
+static void pack_all_rows(const kernel_product_shape *shape, const void *x, float *out) {
+    const product_mode mode = mode_of(shape);
+    const size_t row_size = packed_units(mode, shape->depth);
+    for (size_t row = 0; row < shape->rows; row += ROW_BLOCK) {
+        size_t height = rows_of_block(row, shape->rows), count = strip_count(mode, height);
+        for (size_t s = 0; s < count; s++) {
+            size_t first = row + strip_first(s, count, height);
+            size_t tall = row + strip_first(s + 1, count, height) - first;
+            pack_rows(mode, shape, x, first, 0, tall, shape->depth, out + first * row_size);
         }
     }
 }

@@ -24,10 +24,10 @@ package func product(
         weights.precision == .int8
         ? try Factor(quantizing: x, bits: weights.inputBits, arena: arena, workers: workers)
         : Factor(x)
-    multiply(
+    try multiply(
         factor, weights.panels, columns: outputs.upperBound,
         range: outputs.lowerBound / Panels.width..<Panels.count(outputs.upperBound),
-        into: out, adds: adds, workers: workers)
+        into: out, adds: adds, arena: arena, workers: workers)
 }
 
 /// out (+)= x Wᵀ with plain weights, `[outputs, inputs]`, packed into `arena` first.
@@ -44,7 +44,8 @@ package func product(
         weight.base, outputs: weight.count, outputStride: weight.stride, inputs: weight.width,
         inputStride: 1, precision, arena: arena, workers: workers
     ) { panels in
-        multiply(Factor(x), panels, into: out, adds: adds, workers: workers)
+        try multiply(
+            Factor(x), panels, into: out, adds: adds, arena: arena, workers: workers)
     }
 }
 
@@ -60,7 +61,8 @@ package func productBackwardInput(
         weight.base, outputs: weight.width, outputStride: 1, inputs: weight.count,
         inputStride: weight.stride, precision, arena: arena, workers: workers
     ) { panels in
-        multiply(Factor(dy), panels, into: dx, adds: adds, workers: workers)
+        try multiply(
+            Factor(dy), panels, into: dx, adds: adds, arena: arena, workers: workers)
     }
 }
 
@@ -98,8 +100,9 @@ package func productBackwardWeight(
         x.base, outputs: x.width, outputStride: 1, inputs: x.count, inputStride: x.stride,
         precision, arena: arena, workers: workers
     ) { panels in
-        multiply(
-            Factor(transposing: dy), panels, into: dweight, adds: true, workers: workers)
+        try multiply(
+            Factor(transposing: dy), panels, into: dweight, adds: true, arena: arena,
+            workers: workers)
     }
 }
 
@@ -152,7 +155,7 @@ private struct Factor: @unchecked Sendable {
 private func packed(
     _ source: UnsafeMutablePointer<Float>, outputs: Int, outputStride: Int, inputs: Int,
     inputStride: Int, _ precision: Precision, arena: Arena, workers: Workers,
-    _ body: (Panels) -> Void
+    _ body: (Panels) throws -> Void
 ) throws {
     let mark = arena.mark()
     defer { arena.rewind(to: mark) }
@@ -162,14 +165,16 @@ private func packed(
     panels.pack(
         source, outputs: 0..<outputs, outputStride: outputStride, inputStride: inputStride,
         workers: workers)
-    body(panels)
+    try body(panels)
 }
 
 /// `kernel_product` in chunks of rows and panels. A result is the same whatever the chunks.
+///
+/// - Throws: `UNSAY_E_MEMORY`, before anything is written to `out`.
 private func multiply(
     _ x: Factor, _ weights: Panels, columns: Int? = nil, range: Range<Int>? = nil,
-    into out: Rows, adds: Bool, workers: Workers
-) {
+    into out: Rows, adds: Bool, arena: Arena, workers: Workers
+) throws {
     let columns = columns ?? weights.outputs
     let panels = range ?? 0..<Panels.count(columns)
     guard x.rows > 0, !panels.isEmpty else { return }
@@ -181,25 +186,39 @@ private func multiply(
         rows: x.rows, panels: panels.count, depth: x.depth, workers: workers)
     let rowSize = (x.rows + rowChunks - 1) / rowChunks
     let panelSize = (panels.count + panelChunks - 1) / panelChunks
+    var shape = kernel_product_shape(
+        rows: x.rows, columns: columns, depth: x.depth, row_stride: x.rowStride,
+        depth_stride: x.depthStride, out_stride: out.stride, first_panel: panels.lowerBound,
+        end_panel: panels.upperBound, weights: weights.precision.kernel,
+        input_bits: Int32(x.bits), adds: adds ? 1 : 0, is_packed: 0)
+    let mark = arena.mark()
+    defer { arena.rewind(to: mark) }
+    var packed: UnsafeMutablePointer<Float>?
+    if rowChunks == 1, panelChunks > 1 {
+        let memory = try arena.rows(1, kernel_packed_rows_floats(&shape)).base
+        kernel_pack_rows(&shape, x.base, memory)
+        shape.is_packed = 1
+        packed = memory
+    }
+    let (whole, source) = (shape, Shared(packed))
     workers.forEach(rowChunks * panelChunks) { chunk in
         let row = chunk % rowChunks * rowSize
-        let first = panels.lowerBound + chunk / rowChunks * panelSize
-        let count = min(rowSize, x.rows - row)
-        guard count > 0, first < panels.upperBound else { return }
-        var shape = kernel_product_shape(
-            rows: count, columns: columns, depth: x.depth, row_stride: x.rowStride,
-            depth_stride: x.depthStride, out_stride: out.stride, first_panel: first,
-            end_panel: min(first + panelSize, panels.upperBound),
-            weights: weights.precision.kernel, input_bits: Int32(x.bits), adds: adds ? 1 : 0)
+        var shape = whole
+        shape.rows = min(rowSize, x.rows - row)
+        shape.first_panel = panels.lowerBound + chunk / rowChunks * panelSize
+        shape.end_panel = min(shape.first_panel + panelSize, panels.upperBound)
+        guard row < x.rows, shape.first_panel < panels.upperBound else { return }
+        let rows = source.pointer.map { UnsafeRawPointer($0) } ?? x.row(row)
         kernel_product(
-            &shape, x.row(row), x.units.map { $0 + row }, weights.base, weights.units,
+            &shape, rows, x.units.map { $0 + row }, weights.base, weights.units,
             out.base + row * out.stride)
     }
 }
 
 /// How often to split rows and panels: enough for every thread, none below 20 microseconds.
 ///
-/// Each row chunk reads all its panels and each panel chunk packs all its rows, so many rows are
+/// Each row chunk reads all its panels and packs its rows, while panel chunks share rows that are
+/// packed once, so many rows are
 /// split by rows and few by panels.
 private func chunks(rows: Int, panels: Int, depth: Int, workers: Workers) -> (Int, Int) {
     guard workers.threads > 1 else { return (1, 1) }

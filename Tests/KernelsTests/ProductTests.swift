@@ -276,5 +276,5 @@ func floatShape(_ x: Rows, _ columns: Int, into out: Rows) -> kernel_product_sha
     kernel_product_shape(
         rows: x.count, columns: columns, depth: x.width, row_stride: x.stride, depth_stride: 1,
         out_stride: out.stride, first_panel: 0, end_panel: (columns + 31) / 32,
-        weights: KERNEL_FLOAT32, input_bits: 0, adds: 0)
+        weights: KERNEL_FLOAT32, input_bits: 0, adds: 0, is_packed: 0)
 }
