@@ -26,8 +26,8 @@ static double now(void) {
 /* Work of one thread and the amount it does. */
 typedef double work(const char *memory);
 
-/* About a millisecond a pass: long enough for a clock, short enough to find both processors of
- * a shared machine free. */
+/* About a millisecond a pass: long enough for a clock, short enough to find both processors
+ * of a shared machine free. */
 enum { STEPS = 200000 };
 
 __attribute__((target("avx2,fma"))) static double float32_avx2(const char *memory) {

@@ -115,8 +115,8 @@ static void block_scores(const kernel_attention_shape *shape, size_t count, cons
             size_t tall = strip_first(s + 1, strip_total, count) - n;
             /* Packed once where one depth block is all there is. */
             if (first == 0 || shape->d_kv > DEPTH_BLOCK)
-                pack_floats(q + n * shape->q_stride + start, shape->q_stride, 1, tall, depth,
-                    packed + n * depth);
+                pack_floats(q + n * shape->q_stride + start, shape->q_stride, 1, tall,
+                    depth, packed + n * depth);
             for (size_t key = 0; key < KEY_BLOCK && first + key < shape->keys;
                  key += KERNEL_PANEL) {
                 const float *panel = keys + (first + key) * shape->d_kv;
@@ -142,8 +142,8 @@ static void block_values(const kernel_attention_shape *shape, size_t count, size
         for (size_t d = 0; d < shape->d_kv; d += KERNEL_PANEL) {
             const float *panel = values + (d * shape->value_rows + first * KERNEL_PANEL);
             size_t left = shape->d_kv - d;
-            prefetch ahead = {(const char *)(panel + depth * KERNEL_PANEL),
-                s == 0 ? STEP_BYTES : 0};
+            prefetch ahead = {
+                (const char *)(panel + depth * KERNEL_PANEL), s == 0 ? STEP_BYTES : 0};
             strips[MODE_FLOAT32][0][tall](depth, packed, (const char *)panel, ahead,
                 (units){NULL, NULL}, left < KERNEL_PANEL ? left : KERNEL_PANEL,
                 out + n * shape->out_stride + d, shape->out_stride, 1);

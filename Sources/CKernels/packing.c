@@ -127,38 +127,85 @@ static void unpack_floats(const float *panels, size_t first, size_t end, size_t 
 }
 
 /* Where the first step of output n lies; the next is KERNEL_PANEL further. */
-static uint32_t *column_at(const void *panels, kernel_weights weights, size_t n, size_t depth) {
+static uint32_t *column_at(
+    const void *panels, kernel_weights weights, size_t n, size_t depth) {
     size_t first = n / KERNEL_PANEL * steps(weights, depth) * KERNEL_PANEL;
     return (uint32_t *)panels + first + n % KERNEL_PANEL;
 }
 
-static void pack_bf16(
-    const anywhere *from, size_t depth_stride, size_t depth, uint32_t *to) {
-    for (size_t k = 0; k < depth; k += 2, to += KERNEL_PANEL) {
-        uint32_t next = k + 1 < depth ? kernel_bf16(from[(k + 1) * depth_stride]) : 0;
-        *to = kernel_bf16(from[k * depth_stride]) | next << 16;
+/* [columns, steps] of units to [steps, KERNEL_PANEL], all of one panel. */
+static void place_units(
+    const uint32_t *units, size_t stride, size_t columns, size_t count, uint32_t *to) {
+    transpose_all(
+        (const anywhere *)units, stride, columns, count, (float *)to, KERNEL_PANEL);
+}
+
+/* Pairs of consecutive depth indices at a time, through memory of their own. */
+enum { UNIT_BLOCK = 64 };
+
+/* Outputs of one panel. */
+static void pack_bf16(const anywhere *from, size_t output_stride, size_t depth_stride,
+    size_t columns, size_t depth, uint32_t *to) {
+    if (output_stride == 1) {
+        for (size_t k = 0; k < depth; k += 2, to += KERNEL_PANEL) {
+            const anywhere *low = from + k * depth_stride;
+            const anywhere *high = k + 1 < depth ? low + depth_stride : NULL;
+            if (high)
+                for (size_t n = 0; n < columns; n++)
+                    to[n] = kernel_bf16(low[n]) | (uint32_t)kernel_bf16(high[n]) << 16;
+            else
+                for (size_t n = 0; n < columns; n++) to[n] = kernel_bf16(low[n]);
+        }
+        return;
+    }
+    for (size_t start = 0; start < depth; start += 2 * UNIT_BLOCK) {
+        size_t length = depth - start < 2 * UNIT_BLOCK ? depth - start : 2 * UNIT_BLOCK;
+        uint32_t units[KERNEL_PANEL][UNIT_BLOCK];
+        for (size_t n = 0; n < columns; n++) {
+            const anywhere *row = from + n * output_stride + start * depth_stride;
+            uint16_t *halves = (uint16_t *)units[n];
+            if (depth_stride == 1)
+                for (size_t k = 0; k < length; k++) halves[k] = kernel_bf16(row[k]);
+            else
+                for (size_t k = 0; k < length; k++)
+                    halves[k] = kernel_bf16(row[k * depth_stride]);
+            if (length % 2) halves[length] = 0;
+        }
+        place_units(
+            units[0], UNIT_BLOCK, columns, (length + 1) / 2, to + start / 2 * KERNEL_PANEL);
     }
 }
 
-/* Returns the unit. */
-static float pack_int8(
-    const anywhere *from, size_t depth_stride, size_t depth, uint32_t *to) {
-    float most = 0;
-    for (size_t k = 0; k < depth; k++) {
-        float size = __builtin_fabsf(from[k * depth_stride]);
-        most = size > most ? size : most;
-    }
-    float unit = most / 127, inverse = most > 1e-30f ? 127 / most : 0;
+/* Outputs of one panel, and their units. */
+static void pack_int8(const anywhere *from, size_t output_stride, size_t depth_stride,
+    size_t columns, size_t depth, uint32_t *to, float *column_units) {
     const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-    for (size_t k = 0; k < depth; k += 4, to += KERNEL_PANEL) {
-        uint32_t quad = 0x80808080u;
-        for (size_t i = 0; i < 4 && k + i < depth; i++) {
-            int whole = (int)(from[(k + i) * depth_stride] * inverse + magic - magic);
-            quad += (uint32_t)whole << 8 * i;
+    float inverses[KERNEL_PANEL];
+    for (size_t n = 0; n < columns; n++) {
+        const anywhere *row = from + n * output_stride;
+        float most = 0;
+        for (size_t k = 0; k < depth; k++) {
+            float size = __builtin_fabsf(row[k * depth_stride]);
+            most = size > most ? size : most;
         }
-        *to = quad;
+        column_units[n] = most / 127;
+        inverses[n] = most > 1e-30f ? 127 / most : 0;
     }
-    return unit;
+    for (size_t start = 0; start < depth; start += 4 * UNIT_BLOCK) {
+        size_t length = depth - start < 4 * UNIT_BLOCK ? depth - start : 4 * UNIT_BLOCK;
+        uint32_t units[KERNEL_PANEL][UNIT_BLOCK];
+        for (size_t n = 0; n < columns; n++) {
+            const anywhere *row = from + n * output_stride + start * depth_stride;
+            uint8_t *bytes = (uint8_t *)units[n];
+            for (size_t k = 0; k < length; k++) {
+                float whole = row[k * depth_stride] * inverses[n] + magic - magic;
+                bytes[k] = (uint8_t)((int)whole + 128);
+            }
+            for (size_t k = length; k % 4 != 0; k++) bytes[k] = 128;
+        }
+        place_units(
+            units[0], UNIT_BLOCK, columns, (length + 3) / 4, to + start / 4 * KERNEL_PANEL);
+    }
 }
 
 void kernel_pack(kernel_weights weights, const float *source, size_t output_stride,
@@ -168,13 +215,17 @@ void kernel_pack(kernel_weights weights, const float *source, size_t output_stri
         pack_floats(source, output_stride, depth_stride, first, end, depth, panels);
         return;
     }
-    for (size_t n = first; n < end; n++) {
+    for (size_t n = first; n < end;) {
+        size_t room = KERNEL_PANEL - n % KERNEL_PANEL;
+        size_t width = end - n < room ? end - n : room;
         const anywhere *from = (const anywhere *)source + (n - first) * output_stride;
         uint32_t *to = column_at(panels, weights, n, depth);
         if (weights == KERNEL_BF16)
-            pack_bf16(from, depth_stride, depth, to);
+            pack_bf16(from, output_stride, depth_stride, width, depth, to);
         else
-            column_units[n] = pack_int8(from, depth_stride, depth, to);
+            pack_int8(
+                from, output_stride, depth_stride, width, depth, to, column_units + n);
+        n += width;
     }
 }
 

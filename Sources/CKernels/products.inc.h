@@ -13,8 +13,8 @@
  *
  * The sum over depth k of one (row, column) is one chain whatever the tile: the products of
  * a depth block in ascending k, from 0; then the blocks in ascending order, each added to
- * out. Only the depth of a block, and FUSED, decide its bits. Those of an int8 product are the
- * same at every level: a depth block's sum is exact in 32 bits.
+ * out. Only the depth of a block, and FUSED, decide its bits. Those of an int8 product are
+ * the same at every level: a depth block's sum is exact in 32 bits.
  */
 
 /* WORKSPACE: 80 kB, on the caller's stack, in units of 32 bits. INT8_BLOCK: the depth of a
@@ -26,8 +26,8 @@ _Static_assert(PAIR_VECTORS <= TILE_VECTORS && PAIR_ROWS >= TILE_ROWS, "see sums
 _Static_assert(DEPTH_BLOCK % 4 == 0, "steps are not torn");
 _Static_assert(127LL * 32639 * INT8_BLOCK < INT32_MAX, "int8 sums are exact");
 
-/* The ways to multiply: kernel_weights, but for the processors that multiply quads of bytes,
- * where int8 weights meet 16-bit inputs as two bytes each, with a sum for each. */
+/* The ways to multiply: kernel_weights, but for the processors that multiply quads of
+ * bytes, where int8 weights meet 16-bit inputs as two bytes each, with a sum for each. */
 typedef enum product_mode {
     MODE_FLOAT32 = KERNEL_FLOAT32,
     MODE_BF16 = KERNEL_BF16,
@@ -48,8 +48,8 @@ INLINE size_t block_depth(const product_mode mode) {
 }
 
 /* Units of 32 bits of a packed row for each step. Where a processor does not multiply pairs
- * of bf16, they are floats; where it does not multiply quads of bytes, those are two pairs of
- * 16 bits. */
+ * of bf16, they are floats; where it does not multiply quads of bytes, those are two pairs
+ * of 16 bits. */
 INLINE size_t step_units(const product_mode mode) {
     if (mode == MODE_BF16) return MULTIPLIES_BF16 ? 1 : 2;
     if (mode == MODE_INT8) return MULTIPLIES_QUADS ? 1 : 2;
@@ -106,9 +106,10 @@ INLINE vec accumulate(const product_mode mode, vec x, vec weights, vec sum) {
     return multiply_add(x, weights, sum);
 }
 
-/* One row or two read weights as fast as memory gives them, straight into the nearest cache.
- * More rows take longer over a step: if they are the only strip (`streams`), lines wait in the
- * second cache, which can ask for more of them at once, and come nearer a little ahead. */
+/* One row or two read weights as fast as memory gives them, straight into the nearest
+ * cache. More rows take longer over a step: if they are the only strip (`streams`), lines
+ * wait in the second cache, which can ask for more of them at once, and come nearer a
+ * little ahead. */
 enum { NEAR = 8 * STEP_BYTES };
 
 INLINE void ask_ahead(
@@ -238,15 +239,15 @@ STRIP(7) STRIP(8) STRIP(9) STRIP(10) STRIP(11) STRIP(12)
 #else
 #define STRIPS(mode, streams) {SIX(mode, streams)}
 #endif
-/* clang-format on */
+    /* clang-format on */
 
-/* By product_mode, whether there is one strip, and height. */
-static strip_product *const strips[][2][PAIR_ROWS + 1] = {
-    {STRIPS(FLOAT32, 0), STRIPS(FLOAT32, 1)},
-    {STRIPS(BF16, 0), STRIPS(BF16, 1)},
-    {STRIPS(INT8, 0), STRIPS(INT8, 1)},
+    /* By product_mode, whether there is one strip, and height. */
+    static strip_product *const strips[][2][PAIR_ROWS + 1] = {
+        {STRIPS(FLOAT32, 0), STRIPS(FLOAT32, 1)},
+        {STRIPS(BF16, 0), STRIPS(BF16, 1)},
+        {STRIPS(INT8, 0), STRIPS(INT8, 1)},
 #if MULTIPLIES_QUADS
-    {{SIX(INT8_WIDE, 0)}, {SIX(INT8_WIDE, 1)}},
+        {{SIX(INT8_WIDE, 0)}, {SIX(INT8_WIDE, 1)}},
 #endif
 };
 
@@ -301,9 +302,8 @@ static void product(const kernel_product_shape *shape, const void *x,
 
                 for (size_t k = 0; k < steps; k += block) {
                     const char *here = panel + k * STEP_BYTES;
-                    const char *next =
-                        k + block < steps ? here + block * STEP_BYTES
-                                          : panel + panel_steps * STEP_BYTES;
+                    const char *next = k + block < steps ? here + block * STEP_BYTES
+                                                         : panel + panel_steps * STEP_BYTES;
                     size_t part = steps - k < block ? steps - k : block;
                     /* Each strip asks for its share of the next block: memory is then
                      * read while all of them compute. */
@@ -316,7 +316,8 @@ static void product(const kernel_product_shape *shape, const void *x,
                         units units = {row_units ? row_units + row + first : NULL,
                             column_units ? column_units + p * KERNEL_PANEL : NULL};
                         strips[mode][count == 1][tall](part,
-                            packed + first * row_size + k / block * block_units(mode) * tall,
+                            packed + first * row_size +
+                                k / block * block_units(mode) * tall,
                             here, ahead, units, width, to + first * shape->out_stride,
                             shape->out_stride, shape->adds || start + k > 0);
                     }

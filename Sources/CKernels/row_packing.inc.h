@@ -1,18 +1,18 @@
 /*
- * row_packing.inc.h - rows of the left factor, packed for tiles: a strip of `height` rows is
- * one depth block after the other, and of each
+ * row_packing.inc.h - rows of the left factor, packed for tiles: a strip of `height` rows
+ * is one depth block after the other, and of each
  *
  *   [header_units, height]          what sums begin with
  *   [steps, step_units, height]     units of 32 bits
  *
  * A unit is a float, a pair of bf16, or of int8 weights' inputs four bytes of consecutive
- * depth indices k, or, where those are not multiplied, the pairs (k, k + 2), (k + 1, k + 3) of
- * 16 bits. Weights are bytes from 0 to 255 there, 128 more than what they stand for, so sums
- * begin with -128 times the sum of the inputs.
+ * depth indices k, or, where those are not multiplied, the pairs (k, k + 2), (k + 1, k + 3)
+ * of 16 bits. Weights are bytes from 0 to 255 there, 128 more than what they stand for, so
+ * sums begin with -128 times the sum of the inputs.
  */
 
-/* out[k * out_stride + i] = from[i * stride + k] for i < height and k < steps: 4 by 4 where that
- * is possible, the last rows twice where they are not. */
+/* out[k * out_stride + i] = from[i * stride + k] for i < height and k < steps: 4 by 4 where
+ * that is possible, the last rows twice where they are not. */
 INLINE void interleave(const float *from, size_t stride, size_t height, size_t steps,
     float *out, size_t out_stride) {
     size_t k = 0;
@@ -29,11 +29,12 @@ INLINE void interleave(const float *from, size_t stride, size_t height, size_t s
                 quad cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
                 float *to = out + k * out_stride + i;
                 store_quad(to, __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5));
-                store_quad(to + out_stride, __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7));
                 store_quad(
-                    to + 2 * out_stride, __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5));
-                store_quad(
-                    to + 3 * out_stride, __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
+                    to + out_stride, __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7));
+                store_quad(to + 2 * out_stride,
+                    __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5));
+                store_quad(to + 3 * out_stride,
+                    __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
             }
     if (height == 3 && out_stride == 3)
         for (; k + 4 <= steps; k += 4) {
@@ -84,8 +85,8 @@ INLINE void round_row(const float *x, size_t stride, size_t depth, uint16_t *out
     if (depth % 2) out[depth] = 0;
 }
 
-/* One depth block of one row of integers: its units, `part` after `part`, and -128 times the
- * sum of each part. `steps` quads; what lies beyond the depth is 0. */
+/* One depth block of one row of integers: its units, `part` after `part`, and -128 times
+ * the sum of each part. `steps` quads; what lies beyond the depth is 0. */
 INLINE void split_row(const product_mode mode, const int16_t *x, size_t depth, size_t steps,
     uint32_t *units, int32_t *begins) {
     int16_t padded[INT8_BLOCK];
@@ -100,7 +101,8 @@ INLINE void split_row(const product_mode mode, const int16_t *x, size_t depth, s
         for (size_t step = 0; step < steps; step++) {
             uint64_t quad;
             memcpy(&quad, x + 4 * step, sizeof quad);
-            uint64_t even = quad & 0x0000ffff0000ffffu, odd = quad >> 16 & 0x0000ffff0000ffffu;
+            uint64_t even = quad & 0x0000ffff0000ffffu,
+                     odd = quad >> 16 & 0x0000ffff0000ffffu;
             units[step] = (uint32_t)(even | even >> 16);
             units[steps + step] = (uint32_t)(odd | odd >> 16);
         }
@@ -129,6 +131,20 @@ INLINE void pack_block(const product_mode mode, const kernel_product_shape *shap
         pack_floats(x, shape->row_stride, shape->depth_stride, height, depth, out);
         if (mode == MODE_BF16 && depth % 2)
             memset(out + depth * height, 0, height * sizeof(float));
+        return;
+    }
+    if (mode == MODE_BF16 && shape->row_stride == 1) {
+        /* The rows lie side by side already. */
+        uint32_t *to = (uint32_t *)out;
+        for (size_t k = 0; k < depth; k += 2, to += height) {
+            const float *low = (const float *)x + k * shape->depth_stride;
+            const float *high = low + shape->depth_stride;
+            if (k + 1 < depth)
+                for (size_t i = 0; i < height; i++)
+                    to[i] = kernel_bf16(low[i]) | (uint32_t)kernel_bf16(high[i]) << 16;
+            else
+                for (size_t i = 0; i < height; i++) to[i] = kernel_bf16(low[i]);
+        }
         return;
     }
     /* Rows of units, which then interleave. */
@@ -167,16 +183,22 @@ static void pack_rows(const product_mode mode, const kernel_product_shape *shape
     const void *x, size_t row, size_t start, size_t height, size_t depth, float *out) {
     const size_t size = mode >= MODE_INT8 ? sizeof(int16_t) : sizeof(float);
     const size_t span = block_depth(mode), units = block_units(mode);
-    const char *from = (const char *)x +
-                       (row * shape->row_stride + start * shape->depth_stride) * size;
+    const char *from =
+        (const char *)x + (row * shape->row_stride + start * shape->depth_stride) * size;
     for (size_t k = 0; k < depth; k += span) {
         size_t length = depth - k < span ? depth - k : span;
         const void *block = from + k * shape->depth_stride * size;
         float *to = out + k / span * units * height;
         switch (mode) {
-        case MODE_FLOAT32: pack_block(MODE_FLOAT32, shape, block, height, length, to); break;
-        case MODE_BF16: pack_block(MODE_BF16, shape, block, height, length, to); break;
-        case MODE_INT8: pack_block(MODE_INT8, shape, block, height, length, to); break;
+        case MODE_FLOAT32:
+            pack_block(MODE_FLOAT32, shape, block, height, length, to);
+            break;
+        case MODE_BF16:
+            pack_block(MODE_BF16, shape, block, height, length, to);
+            break;
+        case MODE_INT8:
+            pack_block(MODE_INT8, shape, block, height, length, to);
+            break;
         case MODE_INT8_WIDE:
             pack_block(MODE_INT8_WIDE, shape, block, height, length, to);
             break;

@@ -27,6 +27,28 @@ package final class PackedMatrix: @unchecked Sendable {
         panels.clearPadding()
     }
 
+    /// A copy of another matrix in another precision.
+    ///
+    /// - Throws: `UNSAY_E_MEMORY`.
+    package convenience init(
+        _ other: PackedMatrix, precision: Precision, inputBits: Int = 16, workers: Workers
+    ) throws {
+        try self.init(
+            outputs: other.outputs, inputs: other.inputs, precision: precision,
+            inputBits: inputBits)
+        let width = Panels.width
+        let scratch = ScratchPool(count: width * inputs)
+        try workers.forEachThrowing(Panels.count(outputs)) { panel in
+            let range = panel * width..<min((panel + 1) * width, outputs)
+            try scratch.with { buffer in
+                other.unpack(outputs: range, into: buffer.base, stride: inputs)
+                pack(
+                    buffer.base, outputs: range, outputStride: inputs,
+                    workers: Workers(threads: 1))
+            }
+        }
+    }
+
     /// The outputs that lie together.
     package static var panelWidth: Int { Panels.width }
 

@@ -32,7 +32,7 @@ extension Trainer {
                 try between()
                 let range = first..<min(first + block, trained.count)
                 try product(
-                    trained.rows(range), head.matrix, into: after.rows(0..<range.count),
+                    trained.rows(range), head.logits(pass), into: after.rows(0..<range.count),
                     arena: arena, workers: workers)
                 try project(
                     original.rows(range), originalHead, into: before.rows(0..<range.count), pass)

@@ -29,16 +29,16 @@ extension Trainer {
             let range = first..<min(first + block, scaled.count)
             let z = logits.rows(0..<range.count)
             try product(
-                scaled.rows(range), head.matrix, into: z, arena: arena, workers: workers)
+                scaled.rows(range), head.logits(pass), into: z, arena: arena, workers: workers)
             let q = referenceLogits?.rows(0..<range.count)
             if let q, let reference {
-                try project(reference.rows(range), referenceHead, into: q, pass)
+                try project(reference.rows(range), head.referenceLogits(pass), into: q, pass)
             }
             losses(
                 Array(batch.markedTargets[range]), z, q, scratch, normaliser: normaliser, &sums)
             if let dscaled {
-                try product(
-                    z, head.transposed, into: dscaled.rows(range), arena: arena, workers: workers)
+                try head.backwardInput(
+                    z, into: dscaled.rows(range), arena: arena, workers: workers)
             }
             if let gradient {
                 try head.backwardWeight(

@@ -13,7 +13,6 @@ package final class Trainer {
     /// Changed between steps only.
     package var settings: LossSettings
     let options: TrainerOptions
-    let referenceHead: Projection
     let head: TrainedHead
 
     /// - Parameter reference: q.
@@ -27,8 +26,10 @@ package final class Trainer {
         self.workers = workers
         weights = try TrainedWeights(layout, snapshot, seed: options.seed)
         gradients = try Gradients(layout, snapshot)
-        referenceHead = reference.network.head
-        head = try TrainedHead(weights.network.head, configuration, workers: workers)
+        head = try TrainedHead(
+            weights.network.head, reference: reference.network.head,
+            needsReference: settings.columns.needsReference, configuration,
+            precision: options.precision, workers: workers)
     }
 
     package var pass: Pass { Pass(configuration, arena: arena, workers: workers) }

@@ -40,8 +40,8 @@ int kernel_level_select(kernel_level level);
 enum { KERNEL_PANEL = 32 };
 
 /* What weights are kept in. Those of 16 bits lie in pairs: at each depth index 2k, and for
- * each output, its weights 2k and 2k + 1; those of 8 bits in quads. What lies beyond the depth
- * stands for 0. */
+ * each output, its weights 2k and 2k + 1; those of 8 bits in quads. What lies beyond the
+ * depth stands for 0. */
 typedef enum kernel_weights {
     KERNEL_FLOAT32 = 0,
     KERNEL_BF16 = 1, /* float32 rounded to its upper half                    */
@@ -67,8 +67,8 @@ void kernel_unpack(kernel_weights weights, const void *panels, const float *colu
 static inline uint16_t kernel_bf16(float x) {
     uint32_t bits;
     __builtin_memcpy(&bits, &x, sizeof bits);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 64);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 64 : rounded);
 }
 
 /* out[r, n] = sum_k x[r, k] * weights[n, k], added to out if `adds`; for outputs of panels
@@ -91,9 +91,9 @@ typedef struct kernel_product_shape {
 void kernel_product(const kernel_product_shape *shape, const void *x,
     const float *row_units, const void *panels, const float *column_units, float *out);
 
-/* Packs all rows of x once where several calls multiply them, each by panels of its own. The
- * shape is that of the calls, but for panels, adds and is_packed; every call has all rows.
- * out: kernel_packed_rows_floats(shape). */
+/* Packs all rows of x once where several calls multiply them, each by panels of its own.
+ * The shape is that of the calls, but for panels, adds and is_packed; every call has all
+ * rows. out: kernel_packed_rows_floats(shape). */
 size_t kernel_packed_rows_floats(const kernel_product_shape *shape);
 void kernel_pack_rows(const kernel_product_shape *shape, const void *x, float *out);
 
