@@ -7,10 +7,11 @@
 Each library runs in a process of its own on the same weights, with equal threads. A case is
 run in turns - ours, peer, ours, peer ... - and a ratio is the median of the ratios of
 neighbours: what disturbs a machine for a while disturbs both. What the machine can do at best
-is measured in the same run.
+is measured in the same run, and how fast memory is before and after every case of one row.
 """
 
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -60,14 +61,20 @@ class Process:
         self.process.wait()
 
 
-def limits(threads: int) -> Dict[str, float]:
-    """What the machine can do, by Benchmarks/limits."""
+@functools.cache
+def limits_program() -> Path:
     program = ROOT / "build/benchmarks/limits"
     program.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(
         ["clang", "-std=gnu11", "-O3", HERE / "limits/limits.c", "-lpthread", "-o", program],
         check=True,
     )
+    return program
+
+
+def limits(threads: int) -> Dict[str, float]:
+    """What the machine can do, by Benchmarks/limits."""
+    program = limits_program()
     done = subprocess.run([program, str(threads)], capture_output=True, check=True)
     return json.loads(done.stdout)
 
@@ -109,6 +116,8 @@ class Bench:
         peaks: Dict[str, float] = {}
         for kind, process in who.items():
             process.ask(case.request)  # caches fill, memory grows
+        is_one_row = case.group == "writing" and case.request["rows"] == 1
+        memory = [limits(self.threads)["memory_gbs"]] if is_one_row else []
         rounds = min(self.rounds, 3) if heavy else self.rounds
         for _ in range(rounds):
             for kind, process in who.items():
@@ -116,6 +125,8 @@ class Bench:
                 answer = process.ask(case.request)
                 rates[kind].append(answer["amount"] / answer["seconds"])
                 peaks[kind] = answer.get("peak", 0)
+        if is_one_row:
+            memory.append(limits(self.threads)["memory_gbs"])
         if heavy:
             self.close()
         result: Dict[str, Any] = {
@@ -124,6 +135,8 @@ class Bench:
             "rates": {kind: statistics.median(found) for kind, found in rates.items()},
             "ratios": {}, "bars": {k: v for k, v in case.peers.items() if v},
         }  # fmt: skip
+        if memory:
+            result["memory_gbs"] = statistics.mean(memory)
         for peer in [*case.peers, *(["float32"] if case.against_float32 else [])]:
             neighbours = [a / b for a, b in zip(rates["unsay"], rates[peer])]
             result["ratios"][peer] = statistics.median(neighbours)

@@ -20,7 +20,8 @@
 const kernel_table TABLE = {
     .product = product,
     .packed_rows_floats = packed_rows_floats,
-    .pack_rows = pack_all_rows,
+    .depth_blocks = depth_blocks,
+    .pack_rows = pack_row_blocks,
     .quantize = quantize,
     .rms_norm = rms_norm,
     .rms_norm_backward = rms_norm_backward,

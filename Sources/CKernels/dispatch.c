@@ -68,8 +68,13 @@ size_t kernel_packed_rows_floats(const kernel_product_shape *shape) {
     return table()->packed_rows_floats(shape);
 }
 
-void kernel_pack_rows(const kernel_product_shape *shape, const void *x, float *out) {
-    table()->pack_rows(shape, x, out);
+size_t kernel_depth_blocks(const kernel_product_shape *shape) {
+    return table()->depth_blocks(shape);
+}
+
+void kernel_pack_rows(const kernel_product_shape *shape, const void *x, size_t first_block,
+    size_t end_block, float *out) {
+    table()->pack_rows(shape, x, first_block, end_block, out);
 }
 
 void kernel_quantize(const float *x, size_t x_stride, size_t rows, size_t depth, int bits,

@@ -10,7 +10,9 @@ typedef struct kernel_table {
     void (*product)(const kernel_product_shape *shape, const void *x,
         const float *row_units, const void *panels, const float *column_units, float *out);
     size_t (*packed_rows_floats)(const kernel_product_shape *shape);
-    void (*pack_rows)(const kernel_product_shape *shape, const void *x, float *out);
+    size_t (*depth_blocks)(const kernel_product_shape *shape);
+    void (*pack_rows)(const kernel_product_shape *shape, const void *x, size_t first_block,
+        size_t end_block, float *out);
     void (*quantize)(const float *x, size_t x_stride, size_t rows, size_t depth, int bits,
         int16_t *out, size_t out_stride, float *row_units);
     void (*rms_norm)(const float *x, size_t x_stride, const float *weight, float epsilon,

@@ -210,19 +210,28 @@ INLINE size_t rows_of_block(size_t row, size_t rows) {
     return rows - row < ROW_BLOCK ? rows - row : ROW_BLOCK;
 }
 
+static size_t depth_blocks(const kernel_product_shape *shape) {
+    size_t span = block_depth(mode_of(shape));
+    return (shape->depth + span - 1) / span;
+}
+
 static size_t packed_rows_floats(const kernel_product_shape *shape) {
     return shape->rows * packed_units(mode_of(shape), shape->depth);
 }
 
-static void pack_all_rows(const kernel_product_shape *shape, const void *x, float *out) {
+static void pack_row_blocks(const kernel_product_shape *shape, const void *x,
+    size_t first_block, size_t end_block, float *out) {
     const product_mode mode = mode_of(shape);
-    const size_t row_size = packed_units(mode, shape->depth);
-    for (size_t row = 0; row < shape->rows; row += ROW_BLOCK) {
+    const size_t row_size = packed_units(mode, shape->depth), span = block_depth(mode);
+    const size_t start = first_block * span;
+    const size_t end = end_block * span < shape->depth ? end_block * span : shape->depth;
+    for (size_t row = 0; row < shape->rows && start < end; row += ROW_BLOCK) {
         size_t height = rows_of_block(row, shape->rows), count = strip_count(mode, height);
         for (size_t s = 0; s < count; s++) {
             size_t first = row + strip_first(s, count, height);
             size_t tall = row + strip_first(s + 1, count, height) - first;
-            pack_rows(mode, shape, x, first, 0, tall, shape->depth, out + first * row_size);
+            pack_rows(mode, shape, x, first, start, tall, end - start,
+                out + first * row_size + first_block * block_units(mode) * tall);
         }
     }
 }

@@ -140,11 +140,9 @@ package final class DecoderCache {
         try project(normed, weights.queryKeyValue, into: qkv, pass)
 
         let cached = slots.map { ownKeyValues[index].all[$0] }
-        for (row, position) in positions.enumerated() {
-            let new = qkv.rows(row..<row + 1)
-            cached[row].set(
-                position, k: new.columns(inner..<2 * inner), v: new.columns(2 * inner..<3 * inner))
-        }
+        setKeyValues(
+            k: qkv.columns(inner..<2 * inner), v: qkv.columns(2 * inner..<3 * inner), cached,
+            positions: positions, workers: workers)
         attentionStep(
             q: qkv.columns(0..<inner), cached, counts: positions.map { $0 + 1 },
             heads: pass.configuration.numHeads, dKV: pass.configuration.dKV,

@@ -196,7 +196,15 @@ private func multiply(
     var packed: UnsafeMutablePointer<Float>?
     if rowChunks == 1, panelChunks > 1 {
         let memory = try arena.rows(1, kernel_packed_rows_floats(&shape)).base
-        kernel_pack_rows(&shape, x.base, memory)
+        let (plain, target) = (shape, Shared(memory))
+        // 8,192 floats take about 5 microseconds.
+        let count = kernel_depth_blocks(&shape)
+        let smallest = max(1, 8_192 * count / (x.depth * x.rows))
+        workers.split(count, smallest: smallest) { blocks in
+            var shape = plain
+            kernel_pack_rows(
+                &shape, x.base, blocks.lowerBound, blocks.upperBound, target.pointer)
+        }
         shape.is_packed = 1
         packed = memory
     }
