@@ -6,7 +6,8 @@
  * huge pages, once and in order, as weights are when a model writes.
  */
 #define _GNU_SOURCE
-#include <immintrin.h>
+#include "registers.h"
+
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,89 +22,6 @@ static double now(void) {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
-
-/* Work of one thread and the amount it does. */
-typedef double work(const char *memory);
-
-/* About a millisecond a pass: long enough for a clock, short enough to find both processors
- * of a shared machine free. */
-enum { STEPS = 200000 };
-
-__attribute__((target("avx2,fma"))) static double float32_avx2(const char *memory) {
-    enum { CHAINS = 12 };
-    __m256 sums[CHAINS], x = _mm256_set1_ps(0.999f), y = _mm256_set1_ps(0.001f);
-    (void)memory;
-    for (int i = 0; i < CHAINS; i++) sums[i] = _mm256_set1_ps((float)i);
-    for (int step = 0; step < STEPS; step++)
-        _Pragma("clang loop unroll(full)") for (int i = 0; i < CHAINS; i++) sums[i] =
-            _mm256_fmadd_ps(sums[i], x, y);
-    for (int i = 1; i < CHAINS; i++) sums[0] = _mm256_add_ps(sums[0], sums[i]);
-    volatile float used = sums[0][0];
-    (void)used;
-    return 16.0 * CHAINS * STEPS;
-}
-
-__attribute__((target("avx512f"))) static double float32_avx512(const char *memory) {
-    enum { CHAINS = 12 };
-    __m512 sums[CHAINS], x = _mm512_set1_ps(0.999f), y = _mm512_set1_ps(0.001f);
-    (void)memory;
-    for (int i = 0; i < CHAINS; i++) sums[i] = _mm512_set1_ps((float)i);
-    for (int step = 0; step < STEPS; step++)
-        _Pragma("clang loop unroll(full)") for (int i = 0; i < CHAINS; i++) sums[i] =
-            _mm512_fmadd_ps(sums[i], x, y);
-    for (int i = 1; i < CHAINS; i++) sums[0] = _mm512_add_ps(sums[0], sums[i]);
-    volatile float used = sums[0][0];
-    (void)used;
-    return 32.0 * CHAINS * STEPS;
-}
-
-/* int8 without VNNI: pairs of 16 bits, added to 32. */
-__attribute__((target("avx2"))) static double int8_avx2(const char *memory) {
-    enum { CHAINS = 10 };
-    __m256i sums[CHAINS], x = _mm256_set1_epi16(3), y = _mm256_set1_epi16(5);
-    (void)memory;
-    for (int i = 0; i < CHAINS; i++) sums[i] = _mm256_set1_epi32(i);
-    for (int step = 0; step < STEPS; step++)
-        _Pragma("clang loop unroll(full)") for (int i = 0; i < CHAINS; i++) {
-            __asm__ volatile("" : "+x"(x));
-            sums[i] = _mm256_add_epi32(sums[i], _mm256_madd_epi16(x, y));
-        }
-    for (int i = 1; i < CHAINS; i++) sums[0] = _mm256_add_epi32(sums[0], sums[i]);
-    volatile int used = _mm256_extract_epi32(sums[0], 0);
-    (void)used;
-    return 32.0 * CHAINS * STEPS;
-}
-
-__attribute__((target("avx512f,avx512bw,avx512vnni"))) static double int8_vnni(
-    const char *memory) {
-    enum { CHAINS = 12 };
-    __m512i sums[CHAINS], x = _mm512_set1_epi8(3), y = _mm512_set1_epi8(5);
-    (void)memory;
-    for (int i = 0; i < CHAINS; i++) sums[i] = _mm512_set1_epi32(i);
-    for (int step = 0; step < STEPS; step++)
-        _Pragma("clang loop unroll(full)") for (int i = 0; i < CHAINS; i++) sums[i] =
-            _mm512_dpbusd_epi32(sums[i], x, y);
-    for (int i = 1; i < CHAINS; i++) sums[0] = _mm512_add_epi32(sums[0], sums[i]);
-    volatile int used = _mm512_reduce_add_epi32(sums[0]);
-    (void)used;
-    return 128.0 * CHAINS * STEPS;
-}
-
-__attribute__((target("avx512f,avx512bf16"))) static double bf16_avx512(
-    const char *memory) {
-    enum { CHAINS = 12 };
-    __m512 sums[CHAINS];
-    __m512bh x = (__m512bh)_mm512_set1_epi16(0x3f7f);
-    (void)memory;
-    for (int i = 0; i < CHAINS; i++) sums[i] = _mm512_set1_ps((float)i);
-    for (int step = 0; step < STEPS; step++)
-        _Pragma("clang loop unroll(full)") for (int i = 0; i < CHAINS; i++) sums[i] =
-            _mm512_dpbf16_ps(sums[i], x, x);
-    for (int i = 1; i < CHAINS; i++) sums[0] = _mm512_add_ps(sums[0], sums[i]);
-    volatile float used = sums[0][0];
-    (void)used;
-    return 64.0 * CHAINS * STEPS;
 }
 
 __attribute__((target("avx2"))) static double reading(const char *memory) {
@@ -187,12 +105,9 @@ int main(int count, char **arguments) {
         madvise(memory[i], BYTES, MADV_HUGEPAGE);
         memset(memory[i], i + 1, BYTES);
     }
-    int wide = __builtin_cpu_supports("avx512f");
-    double float32 = best(wide ? float32_avx512 : float32_avx2, threads, memory);
-    double bf16 =
-        __builtin_cpu_supports("avx512bf16") ? best(bf16_avx512, threads, memory) : float32;
-    double int8 =
-        best(__builtin_cpu_supports("avx512vnni") ? int8_vnni : int8_avx2, threads, memory);
+    double float32 = best(registers_float32(), threads, memory);
+    double bf16 = best(registers_bf16(), threads, memory);
+    double int8 = best(registers_int8(), threads, memory);
     printf("{\"threads\": %d, \"float32_gflops\": %.1f, \"bf16_gflops\": %.1f, "
            "\"int8_gops\": %.1f, \"memory_gbs\": %.1f, \"cache_gbs\": %.1f}\n",
         threads, float32, bf16, int8, best(reading, threads, memory),

@@ -6,10 +6,10 @@
  * model generates; at 512 they are one matrix. Every figure is the best of several passes:
  * on a busy machine compare figures of one line.
  */
+#include "../limits/registers.h"
 #include "kernels.h"
 
 #include <cblas.h>
-#include <immintrin.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,40 +40,70 @@ static float *floats(size_t count) {
     return memory;
 }
 
-/* Billions of float operations a second that multiply-adds in registers reach. */
-__attribute__((target("avx2,fma"))) static double peak(void) {
-    enum { CHAINS = 12, STEPS = 2000000 };
+/* Billions of operations a second that registers reach. */
+static double peak(work *body) {
     double best = 0;
-    for (int pass = 0; pass < 8; pass++) {
-        __m256 sums[CHAINS], x = _mm256_set1_ps(0.999f), y = _mm256_set1_ps(0.001f);
-        for (int i = 0; i < CHAINS; i++) sums[i] = _mm256_set1_ps((float)i);
-        double start = now();
-        for (int step = 0; step < STEPS; step++)
-            _Pragma("clang loop unroll(full)") for (int i = 0; i < CHAINS; i++) sums[i] =
-                _mm256_fmadd_ps(sums[i], x, y);
-        double speed = 16.0 * CHAINS * STEPS / (now() - start) / 1e9;
-        for (int i = 1; i < CHAINS; i++) sums[0] = _mm256_add_ps(sums[0], sums[i]);
-        volatile float used = sums[0][0];
-        (void)used;
+    for (int pass = 0; pass < 40; pass++) {
+        double start = now(), amount = body(NULL), speed = amount / (now() - start) / 1e9;
         if (speed > best) best = speed;
     }
     return best;
 }
 
+/* What is measured: the types of weights, int8 with inputs of either size, and of float32
+ * the two products of the backward pass, their packing included. */
+typedef enum kind { FLOAT32, BF16, INT8, INT8_WIDE, INPUT_GRADIENT, WEIGHT_GRADIENT } kind;
+static const char *const names[] = {
+    "float32", "bf16", "int8, 8 bits", "int8, 16 bits", "gradient of x", "gradient of W"};
+
+static kernel_weights weights_of(kind kind) {
+    return kind == BF16                        ? KERNEL_BF16
+           : kind == INT8 || kind == INT8_WIDE ? KERNEL_INT8
+                                               : KERNEL_FLOAT32;
+}
+
 typedef struct problem {
-    kernel_weights weights;
+    kind kind;
     size_t rows, depth, columns, copies, bytes;
-    const float *x, *plain;
+    const float *x, *y, *plain;
     const int16_t *integers;
     const float *row_units, *column_units;
     const char *panels;
     float *out;
 } problem;
 
+static kernel_product_shape shape_of(size_t rows, size_t columns, size_t depth) {
+    return (kernel_product_shape){.rows = rows,
+        .columns = columns,
+        .depth = depth,
+        .row_stride = depth,
+        .depth_stride = 1,
+        .out_stride = columns,
+        .end_panel = (columns + KERNEL_PANEL - 1) / KERNEL_PANEL};
+}
+
 static void ours(const problem *p, size_t copy) {
-    int is_int8 = p->weights == KERNEL_INT8;
-    kernel_product_shape shape = {p->rows, p->columns, p->depth, p->depth, 1, p->columns, 0,
-        (p->columns + KERNEL_PANEL - 1) / KERNEL_PANEL, p->weights, 0};
+    kernel_product_shape shape = shape_of(p->rows, p->columns, p->depth);
+    const float *plain = p->plain + copy * p->columns * p->depth;
+    float *packed = (float *)p->panels;
+    if (p->kind == INPUT_GRADIENT) { /* [rows, columns] times [columns, depth] */
+        kernel_pack(
+            KERNEL_FLOAT32, plain, 1, p->depth, 0, p->depth, p->columns, packed, NULL);
+        shape = shape_of(p->rows, p->depth, p->columns);
+        kernel_product(&shape, p->y, NULL, packed, NULL, p->out);
+        return;
+    }
+    if (p->kind == WEIGHT_GRADIENT) { /* [columns, rows] times [rows, depth] */
+        kernel_pack(KERNEL_FLOAT32, p->x, 1, p->depth, 0, p->depth, p->rows, packed, NULL);
+        shape = shape_of(p->columns, p->depth, p->rows);
+        shape.row_stride = 1;
+        shape.depth_stride = p->columns;
+        kernel_product(&shape, p->y, NULL, packed, NULL, p->out);
+        return;
+    }
+    int is_int8 = weights_of(p->kind) == KERNEL_INT8;
+    shape.weights = weights_of(p->kind);
+    shape.input_bits = p->kind == INT8 ? 8 : 16;
     kernel_product(&shape, is_int8 ? (const void *)p->integers : (const void *)p->x,
         is_int8 ? p->row_units : NULL, p->panels + copy * p->bytes,
         is_int8 ? p->column_units : NULL, p->out);
@@ -81,8 +111,16 @@ static void ours(const problem *p, size_t copy) {
 
 static void openblas(const problem *p, size_t copy) {
     int rows = (int)p->rows, columns = (int)p->columns, depth = (int)p->depth;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, depth, 1, p->x,
-        depth, p->plain + copy * p->columns * p->depth, depth, 0, p->out, columns);
+    const float *plain = p->plain + copy * p->columns * p->depth;
+    if (p->kind == INPUT_GRADIENT)
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, depth, columns, 1,
+            p->y, columns, plain, depth, 0, p->out, depth);
+    else if (p->kind == WEIGHT_GRADIENT)
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, columns, depth, rows, 1, p->y,
+            columns, p->x, depth, 0, p->out, depth);
+    else
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, depth, 1, p->x,
+            depth, plain, depth, 0, p->out, columns);
 }
 
 /* Seconds of one product: the best pass over the pool. */
@@ -98,38 +136,44 @@ static double seconds(void (*product)(const problem *, size_t), const problem *p
     return best;
 }
 
-static void measure(size_t depth, size_t columns, double peak) {
+static void measure(size_t depth, size_t columns, const double *peaks) {
     static const size_t rows[] = {1, 8, 32, 512};
-    static const char *const names[] = {"float32", "bf16", "int8"};
     size_t count = columns * depth;
     size_t copies = POOL_FLOATS / count > 1 ? POOL_FLOATS / count : 1;
     float *plain = floats(copies * count), *panels = floats(copies * count + 32 * depth);
-    float *x = floats(512 * depth), *out = floats(512 * columns);
+    size_t outputs = count > 512 * columns ? count : 512 * columns;
+    float *x = floats(512 * depth), *y = floats(512 * columns), *out = floats(outputs);
     float *integers = floats(256 * depth + 1), *row_units = floats(512);
     float *column_units = floats(columns + KERNEL_PANEL);
     for (size_t i = 0; i < copies * count; i++) plain[i] = (float)(i % 251) / 251 - 0.5f;
     for (size_t i = 0; i < 512 * depth; i++) x[i] = (float)(i % 257) / 257 - 0.5f;
-    kernel_quantize(x, depth, 512, depth, (int16_t *)integers, depth, row_units);
+    for (size_t i = 0; i < 512 * columns; i++) y[i] = (float)(i % 253) / 253 - 0.5f;
 
-    for (int weights = KERNEL_FLOAT32; weights <= KERNEL_INT8; weights++) {
+    for (kind kind = FLOAT32; kind <= WEIGHT_GRADIENT; kind++) {
+        kernel_weights weights = weights_of(kind);
         size_t bytes = kernel_panels_bytes(weights, columns, depth);
-        for (size_t i = 0; i < copies; i++)
+        for (size_t i = 0; i < copies && kind < INPUT_GRADIENT; i++)
             kernel_pack(weights, plain + i * count, depth, 1, 0, columns, depth,
                 (char *)panels + i * bytes, column_units);
+        kernel_quantize(x, depth, 512, depth, kind == INT8 ? 8 : 16, (int16_t *)integers,
+            depth, row_units);
         for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-            problem p = {weights, rows[i], depth, columns, copies, bytes, x, plain,
+            if (kind >= INPUT_GRADIENT && rows[i] < 32) continue;
+            problem p = {kind, rows[i], depth, columns, copies, bytes, x, y, plain,
                 (int16_t *)integers, row_units, column_units, (char *)panels, out};
             double mine = seconds(ours, &p), theirs = seconds(openblas, &p);
-            double work = 2.0 * (double)(rows[i] * count) / 1e9;
-            printf("%-7s %4zu x %4zu x %5zu  %7.1f  %4.0f %%  %6.1f  %5.2f\n",
-                names[weights], rows[i], depth, columns, work / mine,
-                100 * work / mine / peak, (double)bytes / mine / 1e9, theirs / mine);
+            double operations = 2.0 * (double)(rows[i] * count) / 1e9;
+            printf("%-13s %4zu x %4zu x %5zu  %7.1f  %4.0f %%  %6.1f  %5.2f\n", names[kind],
+                rows[i], depth, columns, operations / mine,
+                100 * operations / mine / peaks[weights], (double)bytes / mine / 1e9,
+                theirs / mine);
             fflush(stdout);
         }
     }
     free(plain);
     free(panels);
     free(x);
+    free(y);
     free(out);
     free(integers);
     free(row_units);
@@ -138,12 +182,15 @@ static void measure(size_t depth, size_t columns, double peak) {
 
 int main(void) {
     openblas_set_num_threads(1);
-    double most = peak();
-    printf("one thread; float32 peak %.1f GFLOP/s; OpenBLAS computes in float32\n", most);
-    printf("weights rows x depth x columns  GFLOP/s  peak    GB/s  to OpenBLAS\n");
-    measure(768, 768, most);
-    measure(768, 3072, most);
-    measure(3072, 768, most);
-    measure(768, 32128, most);
+    double peaks[] = {
+        peak(registers_float32()), peak(registers_bf16()), peak(registers_int8())};
+    printf("one thread; registers reach %.1f GFLOP/s float32, %.1f bf16, %.1f Gop/s int8;\n"
+           "OpenBLAS computes in float32\n",
+        peaks[0], peaks[1], peaks[2]);
+    printf("weights       rows x depth x columns  Gop/s    peak    GB/s  to OpenBLAS\n");
+    measure(768, 768, peaks);
+    measure(768, 3072, peaks);
+    measure(3072, 768, peaks);
+    measure(768, 32128, peaks);
     return 0;
 }
