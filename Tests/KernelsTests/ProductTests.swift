@@ -130,23 +130,31 @@ extension Kernels {
             }
         }
 
-        @Test("a packed product has the same bits on any number of threads")
-        func threads() throws {
-            let (depth, columns) = (300, 900)
+        @Test(
+            "a packed product has the same bits on any number of threads",
+            arguments: [(Precision.float32, 0), (.bf16, 0), (.int8, 8), (.int8, 16)])
+        func threads(kind: (precision: Precision, inputBits: Int)) throws {
+            // Large enough to be divided, with depth blocks and panels that are not full.
+            let (depth, columns) = (801, 2001)
             let w = try Sample(columns, depth, seed: 2)
-            let packed = try PackedMatrix(outputs: columns, inputs: depth)
+            let packed = try PackedMatrix(
+                outputs: columns, inputs: depth, precision: kind.precision,
+                inputBits: kind.inputBits)
             packed.pack(
                 w.base, outputs: 0..<columns, outputStride: depth, workers: Workers(threads: 3))
-            for rows in [1, 8, 200] {
-                let x = try Sample(rows, depth, seed: 1)
-                let results = try [1, 2, 3].map { threads in
-                    let out = try Sample(rows, columns, seed: 5)
-                    try product(
-                        x.rows, packed, into: out.rows, arena: Arena(),
-                        workers: Workers(threads: threads))
-                    return out.values
+            try Variant.forEach { variant in
+                for rows in [1, 8, 50, 200] {
+                    let x = try Sample(rows, depth, seed: 1)
+                    let results = try [1, 2, 3].map { threads in
+                        let out = try Sample(rows, columns, seed: 5)
+                        try product(
+                            x.rows, packed, into: out.rows, arena: Arena(),
+                            workers: Workers(threads: threads))
+                        return out.values
+                    }
+                    #expect(sameBits(results[0], results[1]), "\(variant), \(rows) rows")
+                    #expect(sameBits(results[0], results[2]), "\(variant), \(rows) rows")
                 }
-                #expect(sameBits(results[0], results[1]) && sameBits(results[0], results[2]))
             }
         }
 
