@@ -16,9 +16,9 @@ DOCUMENTS = [
 ]
 
 
-def programs(language):
+def blocks(documents, language):
     """Every fenced block of the language, with the document and line it begins on."""
-    for path in DOCUMENTS:
+    for path in documents:
         text = path.read_text(encoding="utf-8")
         for found in re.finditer(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
             line = text[: found.start()].count("\n") + 2
@@ -54,12 +54,12 @@ def build(source, folder):
     return program
 
 
-@pytest.mark.parametrize("program", list(programs("python")))
+@pytest.mark.parametrize("program", list(blocks(DOCUMENTS, "python")))
 def test_a_python_program_of_the_documentation_runs(program, checkout):
     run([sys.executable, "-c", program], checkout)
 
 
-@pytest.mark.parametrize("program", list(programs("c")))
+@pytest.mark.parametrize("program", list(blocks(DOCUMENTS, "c")))
 def test_a_c_program_of_the_documentation_runs(program, checkout):
     source = checkout / "program.c"
     source.write_text(program)
