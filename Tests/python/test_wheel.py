@@ -126,6 +126,19 @@ def test_it_works_beside_other_libraries_in_any_order(order, environment):
     run(sys.executable, "-c", "\n".join(program), PYTHONPATH=str(packages(environment)))
 
 
+def test_it_works_where_the_symbols_of_onnx_are_global(environment):
+    """They would otherwise stand for its own: opening a model then crashes."""
+    program = [
+        "import os, sys",
+        "sys.setdlopenflags(os.RTLD_NOW | os.RTLD_GLOBAL)",
+        USES["onnx"],
+        USES["unsay"],
+        f"tiny = {str(MODELS / 'tiny-v10')!r}",
+        WORKS["unsay"],
+    ]
+    run(sys.executable, "-c", "\n".join(program), PYTHONPATH=str(packages(environment)))
+
+
 def test_its_libraries_use_nobody_elses_symbols(environment, tmp_path):
     """Even if the host has made another protobuf's symbols global."""
     program = f"""
