@@ -98,7 +98,7 @@ def make_report(
     if detect is not None:
         options.detect = t.DetectFunction(call)
     out = c_void_p()
-    with session.handle as handle:
+    with session.handle as handle, generation.interrupts:
         functions.session_report(handle, byref(options), byref(out))
     try:
         texts = [functions.report_json(out), functions.report_html(out)]

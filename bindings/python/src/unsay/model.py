@@ -135,6 +135,7 @@ class Model(TrainableModel):
         for all. `progress` is True for a bar, or a function `(done, total)` of inputs. One
         of these, the allowed ids excepted, that returns exactly `False` stops the generation:
         what was written so far is returned. An exception in any of them is raised here.
+        Ctrl-C stops it after the step in progress.
         """
         single = is_one(inputs)
         outputs = self._generate([inputs] if single else list(inputs), options)
@@ -149,16 +150,18 @@ class Model(TrainableModel):
         sequences = Sequences(inputs)
         out = c_void_p()
         try:
-            with self._handle as model:
+            with self._handle as model, generation.interrupts:
                 functions.generate(
                     model, sequences.array, sequences.count, byref(generation.options), byref(out)
                 )
         except Error as error:
-            if generation.raised is not None:
+            is_wanted = generation.stopped and isinstance(error, CancelledError)
+            if generation.raised is not None or not is_wanted:
                 functions.result_free(out.value)
-                raise generation.raised from None
-            if not (isinstance(error, CancelledError) and generation.stopped):
-                raise
+                raise generation.raised or error from None
+        except BaseException:
+            functions.result_free(out.value)
+            raise
         return _outputs(out.value, sequences.count)
 
     def stream(self, input: Tokens, **options: Any) -> Iterator[str]:
