@@ -117,9 +117,7 @@ def rename(folder: Path) -> None:
             run("patchelf", "--rename-dynamic-symbols", names.name, each)
     for each in grafted:
         clashing = {
-            name
-            for name in symbols(each, "--defined-only") - system
-            if not name.startswith(PREFIX)
+            name for name in symbols(each, "--defined-only") - system if not name.startswith(PREFIX)
         }
         if clashing:
             raise SystemExit(f"{each.name} still defines {len(clashing)} names: {clashing}")

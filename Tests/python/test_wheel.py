@@ -110,9 +110,9 @@ def orders():
     quick = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name)]
     yield from itertools.permutations(["unsay", *quick])
     if importlib.util.find_spec("torch"):
-        for place in range(len(quick) + 2):
-            yield (*quick[:1], "unsay", *quick[1:])[:place] + ("torch",) + (
-                *quick[:1], "unsay", *quick[1:])[place:]  # fmt: skip
+        others = [*quick[:1], "unsay", *quick[1:]]
+        for place in range(len(others) + 1):
+            yield (*others[:place], "torch", *others[place:])
 
 
 @pytest.mark.parametrize("order", list(orders()), ids=" ".join)
