@@ -39,7 +39,8 @@ and BLEU where sacrebleu is installed. The old model is the one without the delt
 def add(commands: Any) -> None:
     """Describes the command."""
     parser = commands.add_parser(
-        "eval", usage="unsay eval [options] MODEL [TEXT ...]", help="measure how often outputs show a behaviour",
+        "eval", usage="unsay eval [options] MODEL [TEXT ...]",
+        help="measure how often outputs show a behaviour",
         epilog=EPILOG, formatter_class=Teaching,
         description="Writes outputs and counts those that show a behaviour, before and after a "
         "patch if one is given, and compares the outputs.",

@@ -40,7 +40,8 @@ An output does not depend on what else is generated, nor on --threads.
 def add(commands: Any) -> None:
     """Describes the command."""
     parser = commands.add_parser(
-        "generate", usage="unsay generate [options] MODEL [TEXT ...]", help="write outputs for inputs",
+        "generate", usage="unsay generate [options] MODEL [TEXT ...]",
+        help="write outputs for inputs",
         epilog=EPILOG, formatter_class=Teaching,
         description="Writes an output for each input, in order.",
     )  # fmt: skip
@@ -87,7 +88,7 @@ def write(
     values = options.generation(options)
     count = counting(options, "generate")
     whole = len(inputs) if total is None else total
-    outputs = model.generate(
+    outputs: Any = model.generate(
         inputs,
         progress=count and (lambda done, _: count(begin + done, whole)),
         log_probs=log_probs,
