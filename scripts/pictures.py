@@ -78,9 +78,7 @@ def box(x: float, y: float, width: float, height: float, fill: str, stroke: str 
 
 def arrow(points: List[Tuple[float, float]], stroke: str) -> str:
     path = "L".join(f"{x},{y}" for x, y in points)
-    return (
-        f'<path d="M{path}" fill="none" stroke="{stroke}" stroke-width="2" marker-end="url(#t)"/>'
-    )
+    return f'<path d="M{path}" fill="none" stroke="{stroke}" marker-end="url(#t)"/>'
 
 
 def svg(width: int, height: int, label: str, parts: List[str]) -> str:
@@ -130,15 +128,8 @@ def the_point(found: Figures) -> str:
         if number + 1 < len(steps):
             parts.append(arrow([(left + width + 6, 213), (left + width + 32, 213)], PALE))
         left += width + 38
-    parts.append(
-        text(
-            left - 22,
-            218,
-            f"or keep it apart: {found.changed} weights, {found.size:,} bytes",
-            PALE,
-            13,
-        )
-    )
+    apart = f"or keep it: {found.changed} weights, {found.size:,} bytes"
+    parts.append(text(left - 22, 218, apart, PALE, 13))
     scale = 420 / found.before
     parts += [
         text(30, 270, f"Outputs with the word, of {found.inputs:,}", INK, 14),
@@ -146,7 +137,7 @@ def the_point(found: Figures) -> str:
         text(98 + scale * found.before, 298, str(found.before), INK, 14, font_weight="bold"),
         text(30, 321, "after", PALE, 13), box(90, 309, scale * found.after, 15, GREEN),
         text(98 + scale * found.after, 322, str(found.after), INK, 14, font_weight="bold"),
-        text(590, 270, "Other outputs, the same token for token", INK, 14),
+        text(590, 270, "Other outputs, exactly as before", INK, 14),
         box(590, 285, 340, 15, "#ffd8d3"), box(590, 285, 340 * found.same / 100, 15, GREEN),
         text(590, 322, f"{found.same:g} %", INK, 14, font_weight="bold"),
         text(930, 322, "docs/results.md", PALE, 13, text_anchor="end"),
