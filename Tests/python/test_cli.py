@@ -230,8 +230,11 @@ def test_sixteen_bits_are_not_rounded_in_place_unasked(command, debsum, tmp_path
     command("apply", "copy", "a.unsay", "--in-place", status=1)
     assert "--allow-rounding" in command.err
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "copy").glob("*.onnx")}
-    command("apply", "copy", "a.unsay", "--in-place", "--allow-rounding")
-    assert "rounded" in command.err
+    told = json.loads(
+        command("apply", "copy", "a.unsay", "--in-place", "--allow-rounding", "--json")
+    )
+    assert "rounded" in command.err and not told["exact"]
+    assert json.loads(command("info", "copy", "--json"))["fingerprint"] == told["fingerprint"]
 
 
 def test_info_tells_sizes_and_weights(command, tiny):

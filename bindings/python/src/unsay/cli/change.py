@@ -79,15 +79,13 @@ def _change(options: argparse.Namespace, takes_back: bool) -> int:
             except MismatchError as error:
                 raise Refusal(f"{path}: {error}{_hint(takes_back)}") from None
         folder = options.model if options.in_place else options.out
-        is_exact = (
-            _save_in_place(model, folder, options) if options.in_place
-            else _save(model, folder, options.variant)
-        )  # fmt: skip
-        fingerprint = model.fingerprint()
+        save = _save_in_place if options.in_place else _save
+        stored = save(model, folder, options)
+        is_exact = stored == model.fingerprint()
     if not is_exact:
         note(f"{folder} stores its weights rounded: the deltas cannot be taken back from it")
-    facts = {"folder": str(folder), "fingerprint": fingerprint, "exact": is_exact}
-    print(as_json(facts) if options.json else f"{folder}: {fingerprint[:16]}")
+    facts = {"folder": str(folder), "fingerprint": stored, "exact": is_exact}
+    print(as_json(facts) if options.json else f"{folder}: {stored}")
     return 0
 
 
@@ -97,23 +95,24 @@ def _hint(takes_back: bool) -> str:
     return "; a folder of 16-bit weights rounded the patch: use the folder it was made from"
 
 
-def _save(model: Model, folder: Path, variant: Any) -> bool:
-    """Writes the folder; whether it holds the very weights."""
+def _save(model: Model, folder: Path, options: argparse.Namespace) -> str:
+    """Writes the folder; the fingerprint of what it holds."""
     model.save(folder)
-    with open(folder, variant=variant) as written:
-        return written.fingerprint() == model.fingerprint()
+    with open(folder, variant=options.variant) as written:
+        return written.fingerprint()
 
 
-def _save_in_place(model: Model, folder: Path, options: argparse.Namespace) -> bool:
+def _save_in_place(model: Model, folder: Path, options: argparse.Namespace) -> str:
+    """The same, but first beside the folder, to see whether that rounds the weights."""
     if not options.allow_rounding:
         parent = folder.resolve().parent
         trial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-trial-", dir=parent))
         try:
-            if not _save(model, trial / "model", options.variant):
+            if _save(model, trial / "model", options) != model.fingerprint():
                 raise Refusal(
                     f"{folder} stores 16-bit weights and would round the result: use --out, or "
                     "--allow-rounding if the original is kept elsewhere"
                 )
         finally:
             shutil.rmtree(trial, ignore_errors=True)
-    return _save(model, folder, options.variant)
+    return _save(model, folder, options)
