@@ -117,6 +117,9 @@ def test_an_output_file_appears_whole(command, tmp_path):
 def test_progress_is_on_stderr_when_asked_for(command):
     command("generate", TINY, *TEXTS, "--max-new-tokens", 2, "--progress")
     assert "3/3" in command.err
+    many = [f"text {number}" for number in range(300)]
+    told = command("generate", TINY, "--max-new-tokens", 2, "--progress", stdin="\n".join(many))
+    assert len(told.splitlines()) == 300 and command.err.rstrip().endswith("300/300")
     command("generate", TINY, *TEXTS, "--max-new-tokens", 2)
     assert command.err == ""
 

@@ -31,8 +31,8 @@ class Examples:
         silent = [record for record in self.records if not {"output", "ids"} & record.keys()]
         if silent:
             written = write(model, [record["input"] for record in silent], options)
-            for record, outputs in zip(silent, written):
-                record["output"], record["ids"] = outputs[0].text, outputs[0].ids
+            for record, output in zip(silent, written):
+                record["output"], record["ids"] = output.text, output.ids
         for record in self.records:
             if "output" not in record:
                 record["output"] = model.decode(record["ids"])

@@ -1,13 +1,13 @@
 """What commands print and write."""
 
+import contextlib
 import json
 import math
-import os
 import sys
-import tempfile
 from pathlib import Path
-from typing import IO, Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Iterator, Optional
 
+from .._files import whole_file
 from .._progress import Count
 
 
@@ -15,36 +15,15 @@ class Refusal(Exception):
     """What a command refuses to do; its text is one sentence."""
 
 
-class Sink:
-    """Where results go: standard output, or a file that appears whole or not at all."""
-
-    def __init__(self, path: Optional[Path]) -> None:
-        self._path = path
-        self._file: IO[str] = sys.stdout
-        if path is not None:
-            number, self._name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            self._file = os.fdopen(number, "w", encoding="utf-8")
-
-    def line(self, text: str) -> None:
-        """Writes a line; on standard output it is seen at once."""
-        self._file.write(text + "\n")
-        if self._path is None:
-            self._file.flush()
-
-    def __enter__(self) -> "Sink":
-        return self
-
-    def __exit__(self, kind: Any, *_: object) -> None:
-        if self._path is None:
-            return
-        self._file.close()
-        if kind is None:
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(self._name, 0o666 & ~mask)
-            os.replace(self._name, self._path)
-        else:
-            os.unlink(self._name)
+@contextlib.contextmanager
+def sink(path: Optional[Path]) -> Iterator[Callable[[str], None]]:
+    """A function that writes lines: to standard output, where each is seen at once, or to a
+    file that appears whole or not at all."""
+    if path is None:
+        yield lambda line: print(line, flush=True)
+        return
+    with whole_file(path) as file:
+        yield lambda line: print(line, file=file)
 
 
 def as_json(value: Any, indent: Optional[int] = None) -> str:

@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     inputs = read_inputs(options)
     with open_model(options) as model:
         sides = _sides(model, options)
-        outputs = {name: _written(side, inputs, options) for name, side in sides.items()}
+        outputs = {name: write(side, inputs, options) for name, side in sides.items()}
     found = {
         name: prevalence(sum(shows(output.text) for output in written), len(inputs))
         for name, written in outputs.items()
@@ -100,10 +100,6 @@ def _sides(model: Model, options: argparse.Namespace) -> Dict[str, Model]:
             return {"old": other, "new": model}
         other.apply(delta)
     return {"old": model, "new": other}
-
-
-def _written(model: Model, inputs: List[str], options: argparse.Namespace) -> List[Output]:
-    return [outputs[0] for outputs in write(model, inputs, options, log_probs=False)]
 
 
 def wilson(count: int, total: int, z: float = 1.959964) -> Tuple[float, float]:

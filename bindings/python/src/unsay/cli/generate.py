@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import Any, Collection, Dict, List, Optional
+from typing import Any, Callable, Collection, Dict, List, Optional
 
 from .. import _types as t
 from ..model import Model
@@ -17,7 +17,7 @@ from ._arguments import (
     open_model,
 )
 from ._inputs import add_inputs, read_inputs
-from ._output import Sink, as_json, counting
+from ._output import as_json, counting, sink
 
 AT_ONCE = 256
 """Inputs after which outputs are told."""
@@ -63,37 +63,39 @@ def add_generation(parser: Any, without: Collection[str] = ()) -> None:
 
 def run(options: argparse.Namespace) -> int:
     inputs = read_inputs(options)
-    with open_model(options) as model, Sink(options.output) as sink:
+    count = counting(options, "generate")
+    with open_model(options) as model, sink(options.output) as line:
         for begin in range(0, len(inputs), AT_ONCE):
             part = inputs[begin : begin + AT_ONCE]
-            written = write(model, part, options, begin, len(inputs), log_probs=options.json)
+
+            def progress(done: int, _: int, begin: int = begin) -> None:
+                if count is not None:
+                    count(begin + done, len(inputs))
+
+            written = _outputs(model, part, options, progress if count else None, options.json)
             for text, outputs in zip(part, written):
                 for rank, output in enumerate(outputs):
                     several = rank if len(outputs) > 1 else None
-                    sink.line(as_json(record(text, output, several)) if options.json
-                              else output.text)  # fmt: skip
+                    line(as_json(record(text, output, several)) if options.json else output.text)
     return 0
 
 
-def write(
+def write(model: Model, inputs: List[str], options: argparse.Namespace) -> List[Output]:
+    """The best output of each input, without probabilities."""
+    progress = counting(options, "generate")
+    return [outputs[0] for outputs in _outputs(model, inputs, options, progress, False)]
+
+
+def _outputs(
     model: Model,
     inputs: List[str],
     options: argparse.Namespace,
-    begin: int = 0,
-    total: Optional[int] = None,
-    *,
-    log_probs: bool = True,
+    progress: Optional[Callable[[int, int], None]],
+    log_probs: bool,
 ) -> List[List[Output]]:
-    """The outputs of each input; progress counts them as those from `begin` of `total`."""
+    """The outputs of each input, by the options of the command."""
     values = options.generation(options)
-    count = counting(options, "generate")
-    whole = len(inputs) if total is None else total
-    outputs: Any = model.generate(
-        inputs,
-        progress=count and (lambda done, _: count(begin + done, whole)),
-        log_probs=log_probs,
-        **values,
-    )
+    outputs: Any = model.generate(inputs, progress=progress, log_probs=log_probs, **values)
     return outputs if values.get("num_return_sequences", 1) > 1 else [[each] for each in outputs]
 
 
