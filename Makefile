@@ -27,7 +27,7 @@ C_SOURCES = $(shell find Sources include Tests/c examples/c -name '*.c' -o -name
     -o -name '*.cpp' -o -name '*.cc' | sort)
 
 .PHONY: help setup build demo test test-swift test-threads test-c test-python test-large fuzz bench results bench-products \
-    bench-tokenizers install format lint clean
+    bench-tokenizers install wheel docs format lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -139,6 +139,12 @@ install: build ## install library, header and unsay.pc under PREFIX (honours DES
 	install -m 644 include/unsay.h $(DESTDIR)$(PREFIX)/include/unsay.h
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' unsay.pc.in \
 	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/unsay.pc
+
+wheel: $(VENV)/ready build ## a wheel with every library inside, in build/wheel
+	@$(VENV)/bin/python scripts/wheel.py
+
+docs: $(VENV)/ready build/lib/libunsay.so ## the pages of the Python package, in build/docs
+	@$(VENV)/bin/python scripts/api_docs.py
 
 format: $(VENV)/ready ## format Swift, C, C++ and Python
 	swift format format -i -r Package.swift Sources Tests

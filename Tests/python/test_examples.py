@@ -16,9 +16,9 @@ DOCUMENTS = [
 ]
 
 
-def programs(language):
+def blocks(documents, language):
     """Every fenced block of the language, with the document and line it begins on."""
-    for path in DOCUMENTS:
+    for path in documents:
         text = path.read_text(encoding="utf-8")
         for found in re.finditer(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
             line = text[: found.start()].count("\n") + 2
@@ -34,7 +34,8 @@ def checkout(tmp_path):
 
 
 def run(command, folder):
-    environment = dict(os.environ, PYTHONPATH=str(ROOT / "bindings/python/src"))
+    path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    environment = dict(os.environ, PYTHONPATH=str(ROOT / "bindings/python/src"), PATH=path)
     done = subprocess.run(
         [str(part) for part in command],
         cwd=folder, env=environment, text=True, capture_output=True, timeout=600,
@@ -54,12 +55,22 @@ def build(source, folder):
     return program
 
 
-@pytest.mark.parametrize("program", list(programs("python")))
+@pytest.mark.parametrize("program", list(blocks(DOCUMENTS, "python")))
 def test_a_python_program_of_the_documentation_runs(program, checkout):
     run([sys.executable, "-c", program], checkout)
 
 
-@pytest.mark.parametrize("program", list(programs("c")))
+@pytest.mark.parametrize("name", ["start.md", "cli.md"])
+def test_the_commands_of_a_page_run_one_after_the_other(name, checkout):
+    (checkout / "bin").mkdir()
+    command = checkout / "bin/unsay"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m unsay "$@"\n')
+    command.chmod(0o755)
+    script = "\n".join(param.values[0] for param in blocks([ROOT / "docs" / name], "sh"))
+    assert run(["bash", "-eu", "-o", "pipefail", "-c", script], checkout)
+
+
+@pytest.mark.parametrize("program", list(blocks(DOCUMENTS, "c")))
 def test_a_c_program_of_the_documentation_runs(program, checkout):
     source = checkout / "program.c"
     source.write_text(program)

@@ -17,6 +17,7 @@ Open a folder of ONNX files, generate, patch, save:
 
 from ._library import build_info, version
 from ._marks import marks
+from ._options import GenerateOptions
 from ._reports import ChangedOutput, PatchReport, TensorChange
 from .delta import Delta
 from .errors import (
@@ -60,9 +61,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ArgumentError", "BusyError", "CancelledError", "CapacityError", "ChangedOutput", "Delta",
-    "DeltaInfo", "DivergedError", "Encoding", "Error", "Evaluation", "FormatError", "Gradients",
-    "GuardError", "IOFailure", "InternalError", "MismatchError", "Model", "ModelInfo",
-    "NotFoundError", "OutOfMemoryError", "Output", "Patch", "PatchReport", "Plan", "PlannedMark",
-    "Report", "StateError", "Step", "Sweep", "TensorChange", "TensorInfo", "TextError", "Trial",
-    "UnsupportedError", "build_info", "marks", "open", "open_buffers", "token_losses", "version",
+    "DeltaInfo", "DivergedError", "Encoding", "Error", "Evaluation", "FormatError",
+    "GenerateOptions", "Gradients", "GuardError", "IOFailure", "InternalError",
+    "MismatchError", "Model", "ModelInfo", "NotFoundError", "OutOfMemoryError", "Output",
+    "Patch", "PatchReport", "Plan", "PlannedMark", "Report", "StateError", "Step", "Sweep",
+    "TensorChange", "TensorInfo", "TextError", "Trial", "UnsupportedError", "build_info",
+    "marks", "open", "open_buffers", "token_losses", "version",
 ]  # fmt: skip

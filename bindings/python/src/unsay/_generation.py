@@ -5,6 +5,7 @@ from ctypes import POINTER, c_char_p, c_float, c_int32, cast
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from . import _types as t
+from ._interrupt import Interrupts
 from ._library import initialised
 from ._progress import Count
 from ._sessions import fields
@@ -37,13 +38,15 @@ OTHERS = (
 class Generation:
     """An `unsay_generate_options`, with what it points to kept alive.
 
-    An exception in a callback stops the generation and is kept in `raised`.
+    An exception in a callback stops the generation and is kept in `raised`. Run the call
+    inside `with generation.interrupts:`, so that Ctrl-C stops it after the step in progress.
     """
 
     def __init__(self, options: Dict[str, Any]) -> None:
         self.options = initialised(t.GenerateOptions, "generate")
         self.raised: Optional[BaseException] = None
         self.stopped = False
+        self.interrupts = Interrupts()
         self._alive: List[Any] = []
         options = {name: value for name, value in options.items() if value is not None}
         for name in options:
@@ -69,6 +72,8 @@ class Generation:
         self._strings("stop_strings", "stop_string_count", options.get("stop_strings"))
         self._strings("banned_phrases", "banned_phrase_count", options.get("banned_phrases"))
         self._callbacks(options)
+        if self.interrupts.can_happen:
+            self._listen()
 
     def _ids(self, field: str, count: str, ids: Sequence[int]) -> None:
         values = int32s(ids, field)
@@ -152,12 +157,31 @@ class Generation:
 
         return call
 
+    def _listen(self) -> None:
+        """Has the library call back once in a while: Python sees a signal in no other moment.
+
+        The callback on logits comes once a step, but with it the library must compute all
+        logits, which `log_probs=False` and guesses from the input are there to avoid.
+        """
+        if self.options.on_token or self.options.on_logits:
+            return
+        is_fast = not self.options.log_probs or self.options.prompt_lookup_num_tokens > 0
+        if is_fast and self.options.num_beams == 1:
+            self._set("on_token", t.TokenFunction(lambda *_: self._check()))
+        else:
+            self._set("on_logits", t.LogitsFunction(lambda *_: self._check()))
+
+    def _check(self) -> int:
+        return t.STOP if self.interrupts.interrupted else t.CONTINUE
+
     def _set(self, field: str, function: Any) -> None:
         self._alive.append(function)
         setattr(self.options, field, cast(function, ctypes.c_void_p))
 
     def _guard(self, function: Callable[..., Any], *arguments: Any) -> int:
         try:
+            if self.interrupts.interrupted:
+                return t.STOP
             if function(*arguments) is False:
                 self.stopped = True
                 return t.STOP

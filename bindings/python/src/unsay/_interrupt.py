@@ -14,28 +14,37 @@ from typing import Any, Callable, Optional
 class Interrupts:
     """While entered, Ctrl-C calls `cancel`; on leaving, the interrupt is raised again.
 
-    Does nothing outside the main thread or where Ctrl-C has no Python handler.
+    Does nothing outside the main thread or where Ctrl-C has no Python handler. Without
+    `cancel` a callback of the call has to look at `interrupted`.
     """
 
-    def __init__(self, cancel: Callable[[], None]) -> None:
+    def __init__(self, cancel: Optional[Callable[[], None]] = None) -> None:
         self._cancel = cancel
         self._previous: Any = None
         self.interrupted = False
 
+    @property
+    def can_happen(self) -> bool:
+        """Whether Ctrl-C would run Python code in this thread."""
+        is_main = threading.current_thread() is threading.main_thread()
+        return is_main and callable(signal.getsignal(signal.SIGINT))
+
     def _handle(self, number: int, frame: Optional[FrameType]) -> None:
         self.interrupted = True
-        self._cancel()
+        if self._cancel is not None:
+            self._cancel()
 
     def __enter__(self) -> "Interrupts":
-        if threading.current_thread() is threading.main_thread():
-            previous = signal.getsignal(signal.SIGINT)
-            if callable(previous):
-                self._previous = previous
-                signal.signal(signal.SIGINT, self._handle)
+        if self.can_happen:
+            self._previous = signal.getsignal(signal.SIGINT)
+            signal.signal(signal.SIGINT, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
         if self.interrupted:
-            signal.raise_signal(signal.SIGINT)
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except BaseException as error:
+                raise error from None

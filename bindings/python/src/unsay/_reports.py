@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 from . import _types as t
+from ._files import whole_file
 from ._generation import Generation
 from ._library import functions, initialised
 from ._sessions import Session
@@ -66,9 +67,9 @@ class PatchReport:
     """One page that loads nothing from anywhere."""
 
     def save(self, path: Union[str, "os.PathLike[str]"]) -> None:
-        """Writes the page, or, to a path that ends in .json, the JSON."""
+        """Writes the page, or, to a path that ends in .json, the JSON; whole or not at all."""
         text = self.json if os.fspath(path).endswith(".json") else self.html
-        with open(path, "w", encoding="utf-8") as file:
+        with whole_file(path) as file:
             file.write(text)
 
 
@@ -98,7 +99,7 @@ def make_report(
     if detect is not None:
         options.detect = t.DetectFunction(call)
     out = c_void_p()
-    with session.handle as handle:
+    with session.handle as handle, generation.interrupts:
         functions.session_report(handle, byref(options), byref(out))
     try:
         texts = [functions.report_json(out), functions.report_html(out)]

@@ -231,7 +231,7 @@ class Session:
 
     def step(self) -> Step:
         raw = sized(t.Step)
-        with self.handle as session:
+        with self.handle as session, Interrupts(self.cancel):
             self._call(functions.session_step, session, byref(raw))
         return to_step(raw)
 

@@ -57,6 +57,15 @@ def is_one(tokens: Any) -> bool:
     return True
 
 
+def split(pairs: Iterable[Tuple[Tokens, Tokens]]) -> Tuple[Sequence[Tokens], Sequence[Tokens]]:
+    """Pairs (input, output) as two lists."""
+    listed = [tuple(pair) for pair in pairs]
+    for index, pair in enumerate(listed):
+        if len(pair) != 2:
+            raise ArgumentError(f"pair {index} has {len(pair)} parts, expected (input, output)")
+    return [pair[0] for pair in listed], [pair[1] for pair in listed]
+
+
 class Sequences:
     """An array of `unsay_sequence`, with what it points to kept alive."""
 

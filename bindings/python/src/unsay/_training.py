@@ -8,9 +8,9 @@ from ._base import BaseModel
 from ._library import functions, sized
 from ._progress import Progress
 from ._sessions import GradientsHook, Session
-from ._text import Tokens
+from ._text import Tokens, split
 from .delta import Delta, to_delta_info
-from .patch import Patch, split
+from .patch import Patch
 from .results import DeltaInfo, Report
 
 
@@ -81,7 +81,7 @@ class TrainableModel(BaseModel):
             for name, value in locals().items()
             if name not in ("self", "reference", "root", "on_gradients")
         }
-        return Patch.start(self, reference, root, on_gradients, values)
+        return Patch._start(self, reference, root, on_gradients, values)
 
     def finetune(
         self,

@@ -1,11 +1,14 @@
 """A T5 model: generate, score, look inside, patch, save."""
 
+from __future__ import annotations
+
 import ctypes
 import os
 import queue
 import threading
 from ctypes import byref, c_char_p, c_float, c_size_t, c_void_p
 from typing import (
+    TYPE_CHECKING,
     Any,
     Dict,
     Iterator,
@@ -20,12 +23,18 @@ from typing import (
 from . import _types as t
 from ._base import view
 from ._generation import Generation
-from ._library import functions, initialised, sized
+from ._hypotheses import outputs_of
+from ._library import functions, initialised
 from ._sessions import choice, fields
 from ._text import Sequences, Tokens, is_one, path_bytes, utf8
 from ._training import TrainableModel
 from .errors import ArgumentError, CancelledError, Error
 from .results import Floats, Output
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ._options import GenerateOptions
 
 Path = Union[str, "os.PathLike[str]"]
 
@@ -38,7 +47,7 @@ def open(
     allow_links: bool = False,
     tokenizer: Optional[Path] = None,
     variant: Optional[str] = None,
-) -> "Model":
+) -> Model:
     """Opens a model folder: encoder and decoder .onnx, config.json, vocabulary.
 
     `threads` is the number of worker threads, 0 for one per core. `compute` is the
@@ -62,7 +71,7 @@ def open_buffers(
     threads: int = 0,
     compute: str = "f32",
     variant: Optional[str] = None,
-) -> "Model":
+) -> Model:
     """Opens the files of a model folder from memory: name -> content."""
     buffers = (t.Buffer * max(1, len(files)))()
     for buffer, (name, content) in zip(buffers, files.items()):
@@ -104,6 +113,25 @@ class Model(TrainableModel):
 
     # Generate and score
 
+    @overload
+    def generate(  # type: ignore[overload-overlap]
+        self, inputs: Union[str, Sequence[int], Output], **options: Unpack[GenerateOptions]
+    ) -> Output: ...
+
+    @overload
+    def generate(
+        self, inputs: Sequence[Tokens], **options: Unpack[GenerateOptions]
+    ) -> List[Output]: ...
+
+    @overload
+    def generate(
+        self,
+        inputs: Any,
+        *,
+        num_return_sequences: Optional[int],
+        **options: Unpack[GenerateOptions],
+    ) -> Any: ...
+
     def generate(self, inputs: Any, **options: Any) -> Any:
         """Writes an output for one input, or a list of outputs for a list of inputs.
 
@@ -135,6 +163,7 @@ class Model(TrainableModel):
         for all. `progress` is True for a bar, or a function `(done, total)` of inputs. One
         of these, the allowed ids excepted, that returns exactly `False` stops the generation:
         what was written so far is returned. An exception in any of them is raised here.
+        Ctrl-C stops it after the step in progress.
         """
         single = is_one(inputs)
         outputs = self._generate([inputs] if single else list(inputs), options)
@@ -149,19 +178,21 @@ class Model(TrainableModel):
         sequences = Sequences(inputs)
         out = c_void_p()
         try:
-            with self._handle as model:
+            with self._handle as model, generation.interrupts:
                 functions.generate(
                     model, sequences.array, sequences.count, byref(generation.options), byref(out)
                 )
         except Error as error:
-            if generation.raised is not None:
+            is_wanted = generation.stopped and isinstance(error, CancelledError)
+            if generation.raised is not None or not is_wanted:
                 functions.result_free(out.value)
-                raise generation.raised from None
-            if not (isinstance(error, CancelledError) and generation.stopped):
-                raise
-        return _outputs(out.value, sequences.count)
+                raise generation.raised or error from None
+        except BaseException:
+            functions.result_free(out.value)
+            raise
+        return outputs_of(out.value, sequences.count)
 
-    def stream(self, input: Tokens, **options: Any) -> Iterator[str]:
+    def stream(self, input: Tokens, **options: Unpack[GenerateOptions]) -> Iterator[str]:
         """Yields the output of one input piece by piece, on whole characters.
 
         Options are those of `generate` without beams. Leaving the loop early stops the
@@ -219,7 +250,7 @@ class Model(TrainableModel):
         out = c_void_p()
         with self._handle as model:
             functions.score(model, ins.array, outs.array, ins.count, byref(out))
-        scored = [few[0] for few in _outputs(out.value, ins.count)]
+        scored = [few[0] for few in outputs_of(out.value, ins.count)]
         return scored[0] if single else scored
 
     def logits(self, input: Tokens, output: Tokens) -> Floats:
@@ -275,7 +306,7 @@ class Model(TrainableModel):
         with self._handle as model:
             functions.model_save(model, path_bytes(folder))
 
-    def clone(self) -> "Model":
+    def clone(self) -> Model:
         """A second model on the same weights; it costs memory once one of them changes."""
         out = c_void_p()
         with self._handle as model:
@@ -286,42 +317,3 @@ class Model(TrainableModel):
         if self._handle.closed:
             return f"Model({self._name!r}, closed)"
         return f"Model({self._name!r}, {self._info.parameter_count:,} parameters)"
-
-
-def _outputs(pointer: Optional[int], count: int) -> List[List[Output]]:
-    """Copies every hypothesis of each input out of a result, and frees the result."""
-    try:
-        return [
-            [
-                _output(pointer, index, rank)
-                for rank in range(functions.result_count(pointer, index))
-            ]
-            for index in range(count)
-        ]
-    finally:
-        functions.result_free(pointer)
-
-
-def _output(pointer: Optional[int], index: int, rank: int) -> Output:
-    raw = sized(t.Hypothesis)
-    functions.result_get(pointer, index, rank, byref(raw))
-    text = ctypes.string_at(raw.text, raw.text_size) if raw.text else b""
-    each, size = raw.alternative_count, raw.id_count * raw.alternative_count
-    pairs = list(zip(raw.alternative_ids[:size], raw.alternative_log_probabilities[:size]))
-    attention = None
-    if raw.cross_attention:
-        shape = (raw.id_count, raw.input_id_count)
-        values = (c_float * (shape[0] * shape[1]))()
-        ctypes.memmove(values, raw.cross_attention, ctypes.sizeof(values))
-        attention = view(values, shape)
-    return Output(
-        text=text.decode("utf-8", "replace"),
-        ids=list(raw.ids[: raw.id_count]),
-        log_probs=list(raw.log_probabilities[: raw.id_count]) if raw.log_probabilities else [],
-        score=raw.score,
-        finish=t.FINISHES[raw.finish],
-        alternatives=[pairs[begin : begin + each] for begin in range(0, size, each or 1)],
-        cross_attention=attention,
-        drafted=raw.drafted_count,
-        accepted=raw.accepted_count,
-    )

@@ -25,7 +25,7 @@ from ._marks import Avoid, marks_for, marks_of_triple
 from ._progress import Progress
 from ._reports import PatchReport, make_report
 from ._sessions import GradientsHook, Session, choice
-from ._text import Tokens
+from ._text import Tokens, split
 from .delta import Delta
 from .errors import ArgumentError
 from .results import Evaluation, Output, Plan, PlannedMark, Report, Step, Sweep
@@ -55,7 +55,7 @@ class Patch(Owner):
         self._handle = session.handle
 
     @classmethod
-    def start(
+    def _start(
         cls,
         model: "TrainableModel",
         reference: Optional["TrainableModel"],
@@ -345,12 +345,3 @@ class Patch(Owner):
 
     def __repr__(self) -> str:
         return f"Patch({'closed' if self._session.handle.closed else self._model!r})"
-
-
-def split(pairs: Iterable[Tuple[Tokens, Tokens]]) -> Tuple[Sequence[Tokens], Sequence[Tokens]]:
-    """Pairs (input, output) as two lists."""
-    listed = [tuple(pair) for pair in pairs]
-    for index, pair in enumerate(listed):
-        if len(pair) != 2:
-            raise ArgumentError(f"pair {index} has {len(pair)} parts, expected (input, output)")
-    return [pair[0] for pair in listed], [pair[1] for pair in listed]

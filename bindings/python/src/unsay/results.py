@@ -269,6 +269,7 @@ class Sweep:
 
     @property
     def best(self) -> Optional[Trial]:
+        """The trial whose weights and setting were kept."""
         return None if self.chosen is None else self.trials[self.chosen]
 
 

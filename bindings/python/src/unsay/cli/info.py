@@ -1,0 +1,77 @@
+"""`unsay info`: what a model folder or a delta is."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any, Dict
+
+from ..delta import Delta
+from ..model import open
+from ._arguments import Teaching
+from ._output import as_json, table
+
+EPILOG = """\
+examples:
+
+  unsay info models/debsum
+  unsay info models/debsum --tensors
+  unsay info no-simple.unsay --json
+
+A delta fits a model whose fingerprint is its "before", and can be taken back from one
+whose fingerprint is its "after".
+"""
+
+
+def add(commands: Any) -> None:
+    """Describes the command."""
+    parser = commands.add_parser(
+        "info", usage="unsay info [options] PATH ...", help="what a model folder or a delta is",
+        epilog=EPILOG, formatter_class=Teaching,
+        description="Tells sizes and fingerprint of a model, or what a delta changes and how it "
+        "came about.",
+    )  # fmt: skip
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="folders and deltas")
+    parser.add_argument("--tensors", action="store_true", help="list a model's weights, too")
+    parser.add_argument("--variant", help="of folders: ending of the files' names, e.g. fp16")
+    parser.add_argument("--json", action="store_true", help="as JSON, one object a path and line")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    for number, path in enumerate(options.paths):
+        facts = _model(path, options.variant, options.tensors) if path.is_dir() else _delta(path)
+        if options.json:
+            print(as_json({"path": str(path), **facts}))
+            continue
+        if number > 0:
+            print()
+        tensors = facts.pop("tensors", [])
+        metadata = facts.pop("metadata", {})
+        print(table({"path": path, **facts}))
+        if metadata:
+            print("metadata", as_json(metadata, indent=2))
+        for tensor in tensors:
+            print(f"  {' x '.join(map(str, tensor['shape'])):>14}  {tensor['name']}")
+    return 0
+
+
+def _model(path: Path, variant: Any, tensors: bool) -> Dict[str, Any]:
+    with open(path, variant=variant) as model:
+        facts = {
+            "kind": "model",
+            "fingerprint": model.fingerprint(),
+            **dataclasses.asdict(model.info),
+        }
+        if tensors:
+            facts["tensors"] = [dataclasses.asdict(tensor) for tensor in model.tensors()]
+        return facts
+
+
+def _delta(path: Path) -> Dict[str, Any]:
+    with Delta.open(path) as delta:
+        return {
+            "kind": "delta",
+            **dataclasses.asdict(delta.info),
+            "bytes": path.stat().st_size,
+            "metadata": delta.metadata,
+        }

@@ -1,0 +1,216 @@
+"""`unsay patch`: trains a model away from what is flagged."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from .. import _types as t
+from ..model import Model
+from ..patch import Patch
+from ..results import Report
+from ._arguments import (
+    PATCH,
+    RUN,
+    Teaching,
+    add_model,
+    add_options,
+    add_output,
+    given,
+    open_model,
+    scope,
+)
+from ._examples import Examples, read
+from ._inputs import detector, inputs_of
+from ._output import Refusal, as_json, note, shows_progress
+from .generate import add_generation
+
+LIMIT = 3
+"""The exit status if a measured limit was not met."""
+
+EPILOG = """\
+an example is a line of JSON:
+
+  {"input": "...", "output": "a simple tool", "avoid": ["simple"]}      phrases
+  {"input": "...", "output": "a simple tool", "avoid": [[2, 8]]}        characters
+  {"input": "...", "output": "a simple tool", "better": "a small tool"} a corrected text
+  {"input": "...", "output": "a simple tool", "marks": [1, -1, 1, 1]}   one mark a token
+  {"input": "...", "output": "a tool"}                                  kept as it is
+
+Also: "ids" (the output's tokens, as `unsay generate --json` writes them: use these), "extent",
+"weight", "also_avoid", and "corrected" with "converter". Where there is no output, the model
+writes one. --avoid flags its phrases in every output that has them and no mark of its own.
+
+A patch that is to generalise needs tens of flagged outputs, as many kept ones, and a guard:
+inputs like those you serve, whose outputs must stay. It writes nothing unless the guard
+holds. Look at the plan first; then at the report; then measure with `unsay eval` on inputs
+that were neither trained on nor guarded.
+
+examples:
+
+  unsay patch models/debsum outputs.jsonl --avoid simple --plan
+  unsay patch models/debsum outputs.jsonl --avoid simple --guard guard.jsonl \\
+      --delta no-simple.unsay --report report.html
+  unsay patch models/debsum flagged.jsonl --guard guard.jsonl --save models/patched
+
+Exit status 3: the guard does not hold, or --require-goal and the goal was not met.
+"""
+
+
+def add(commands: Any) -> None:
+    """Describes the command."""
+    parser = commands.add_parser(
+        "patch", usage="unsay patch [options] MODEL EXAMPLES",
+        help="train a model away from what is flagged", epilog=EPILOG, formatter_class=Teaching,
+        description="Trains a private copy of a model away from flagged outputs, measures what "
+        "else has changed, and writes a delta, a patched folder and a report.",
+    )  # fmt: skip
+    add_model(parser, computes=False)
+    parser.add_argument("examples", type=Path, help="JSONL of outputs; - is standard input")
+    group = parser.add_argument_group("what to flag, to measure and to keep")
+    group.add_argument("--avoid", action="append", default=[], metavar="PHRASE")
+    group.add_argument(
+        "--extent", choices=list(t.EXTENTS), default="all", help="tokens of each match (all)"
+    )
+    group.add_argument("--guard", type=Path, metavar="FILE", help="JSONL: what must not change")
+    group.add_argument(
+        "--hold-out", type=Path, metavar="FILE",
+        help="JSONL of flagged outputs that choose the best weights and are not trained on",
+    )  # fmt: skip
+    group = parser.add_argument_group("what to write")
+    group.add_argument("--delta", type=Path, metavar="FILE", help="the patch apart")
+    group.add_argument("--save", type=Path, metavar="FOLDER", help="the patched model")
+    group.add_argument("--report", type=Path, metavar="FILE", help="an HTML page, or .json")
+    group.add_argument(
+        "--report-inputs", type=Path, metavar="FILE",
+        help="inputs whose outputs it compares; by default all of the examples and the guard",
+    )  # fmt: skip
+    group.add_argument("--title", help="of the report")
+    group.add_argument(
+        "--detect", metavar="REGEX", help="what the report counts, besides the phrases to avoid"
+    )
+    group.add_argument("--plan", action="store_true", help="show prices and cost; train nothing")
+    group.add_argument(
+        "--require-goal", action="store_true", help="write nothing unless the goal is met"
+    )
+    add_output(parser)
+    group = parser.add_argument_group("training (in brackets the default; docs/patching.md)")
+    add_options(group, PATCH, t.SessionOptions, "session")
+    group.add_argument("--reference", type=Path, metavar="FOLDER", help="stay close to this one")
+    group.add_argument("--root", type=Path, metavar="FOLDER", help="count drift from this one")
+    group = parser.add_argument_group("the run")
+    add_options(group, RUN, t.RunOptions, "run")
+    # "seed" of drawing is that of training: outputs that are missing are the likeliest ones.
+    names = {action.dest for action in parser._actions}
+    add_generation(parser, without=names)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    options.shows = detector(options.avoid, None)
+    with open_model(options, computes=False) as model:
+        examples = Examples(options.examples, model, options)
+        held_out = read(options.hold_out, model, options)
+        guard = read(options.guard, model, options)
+        with _start(model, options) as patch:
+            examples.add_to(patch, options)
+            if examples.flagged == 0 and options.loss != "likelihood":
+                raise Refusal(
+                    f"{options.examples} flags nothing: no example is marked, and no output has "
+                    f"a phrase of --avoid ({', '.join(options.avoid) or 'none was given'})"
+                )
+            if held_out is not None:
+                held_out.add_to(patch, options, held_out=True)
+            if guard is not None:
+                patch.guard(guard.pairs())
+            elif not options.plan:
+                note("there is no --guard: nothing watches what else changes")
+            if options.plan:
+                plan = patch.plan()
+                print(as_json(dataclasses.asdict(plan)) if options.json else plan)
+                return 0
+            return _train(model, patch, options, [examples, held_out, guard])
+
+
+def _start(model: Model, options: argparse.Namespace) -> Patch:
+    values = given(options, PATCH)
+    values["scope"] = scope(values.get("scope"))
+    for name in ("reference", "root"):
+        folder = getattr(options, name)
+        if folder is not None:
+            values[name] = open_model(options, folder, computes=False)
+    return model.patch(**values)
+
+
+def _train(
+    model: Model,
+    patch: Patch,
+    options: argparse.Namespace,
+    files: List[Optional[Examples]],
+) -> int:
+    report = patch.run(progress=shows_progress(options), **given(options, RUN))
+    written: Dict[str, str] = {}
+    if options.report is not None:
+        _report(patch, options, [file for file in files if file is not None])
+        written["report"] = str(options.report)
+    refusal = _refusal(report, options)
+    if refusal is None:
+        if options.delta is not None:
+            with patch.delta() as delta:
+                delta.save(options.delta)
+            written["delta"] = str(options.delta)
+        if options.save is not None:
+            patch.commit()
+            model.save(options.save)
+            written["folder"] = str(options.save)
+    _tell(report, written, options)
+    if refusal is not None:
+        note(refusal)
+        return LIMIT
+    if not written:
+        note("nothing was written: ask for --delta, --save or --report")
+    return 0
+
+
+def _refusal(report: Report, options: argparse.Namespace) -> Optional[str]:
+    found = report.evaluation
+    if not found.guard_held:
+        return (
+            f"the guard does not hold (KL {found.guard_kl:.4f} nats a token, "
+            f"{found.guard_flips:.1%} flipped): no delta or folder was written"
+        )
+    if options.require_goal and not found.goal_met:
+        return (
+            f"the goal was not met (the worst flagged token has probability "
+            f"{found.avoid_p_worst:.4f}): no delta or folder was written"
+        )
+    return None
+
+
+def _report(patch: Patch, options: argparse.Namespace, files: List[Examples]) -> None:
+    phrases = [*options.avoid, *(phrase for file in files for phrase in file.phrases())]
+    inputs = (
+        inputs_of(options.report_inputs)
+        if options.report_inputs is not None
+        else list(dict.fromkeys(text for file in files for text in file.inputs))
+    )
+    detect = detector(phrases, options.detect) if phrases or options.detect else None
+    title = options.title or (f"Without {', '.join(dict.fromkeys(phrases))}" if phrases else None)
+    page = patch.report(inputs, detect=detect, title=title, **options.generation(options))
+    page.save(options.report)
+
+
+def _tell(report: Report, written: Dict[str, str], options: argparse.Namespace) -> None:
+    if options.json:
+        facts: Dict[str, Any] = {
+            "ending": report.ending,
+            "steps": report.steps,
+            "seconds": report.seconds,
+            "evaluation": dataclasses.asdict(report.evaluation),
+            "written": written,
+        }
+        print(as_json(facts))
+        return
+    print(report)
+    for kind, path in written.items():
+        print(f"{kind}: {path}")
