@@ -16,6 +16,11 @@ SONAME := libunsay.so.$(ABI)
 # Without manifest caching: SwiftPM 6.3 cannot read its cached build description back
 # ("unknown build description").
 SWIFT_FLAGS := --explicit-target-dependency-import-check error --disable-build-manifest-caching
+# The same bytes wherever the checkout lies: no path of it in messages, no digest of the
+# compiler's arguments, and no debug information, which names caches, before the build id is taken.
+REPRODUCIBLE := -Xswiftc -file-prefix-map -Xswiftc $(CURDIR)=. -Xcc -ffile-prefix-map=$(CURDIR)=. \
+    -Xswiftc -Xfrontend -Xswiftc -disable-incremental-llvm-codegen -Xlinker --strip-debug \
+    --disable-local-rpath
 BUILT := $(SCRATCH)/release/libunsay.so
 PACKAGED := bindings/python/src/unsay/libunsay.so
 VENV := .venv
@@ -36,9 +41,9 @@ setup: ## check the toolchain and the libraries; as root, install what is missin
 	@scripts/setup.sh
 
 build: setup ## build libunsay.so into build/lib and beside the Python package
-	swift build -c release --product unsay --scratch-path $(SCRATCH) $(SWIFT_FLAGS)
+	swift build -c release --product unsay --scratch-path $(SCRATCH) $(SWIFT_FLAGS) $(REPRODUCIBLE)
 	@mkdir -p build/lib
-	@# Without debug information, which valgrind 3.19 cannot read from this compiler.
+	@# Without debug information, which valgrind 3.19 cannot read from this compiler either.
 	@strip --strip-debug -o build/lib/$(SONAME) $(BUILT)
 	@ln -sf $(SONAME) build/lib/libunsay.so
 	@install -m 755 build/lib/$(SONAME) $(PACKAGED)
