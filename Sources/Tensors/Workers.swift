@@ -20,7 +20,7 @@ package struct Workers: Sendable {
         }
         // Compiled in with the length of the file's full path: a name of its own makes the
         // library's bytes the same wherever the checkout lies.
-        #sourceLocation(file: "Workers+forEach.swift", line: 24)
+        #sourceLocation(file:"Workers+forEach.swift",line:24)
         withoutActuallyEscaping(body) { escaping in
             var region = Region(body: escaping)
             withUnsafeMutablePointer(to: &region) { region in
