@@ -32,7 +32,7 @@ C_SOURCES = $(shell find Sources include Tests/c examples/c -name '*.c' -o -name
     -o -name '*.cpp' -o -name '*.cc' | sort)
 
 .PHONY: help setup build demo test test-swift test-threads test-c test-python test-large fuzz bench results bench-products \
-    bench-tokenizers install format lint clean
+    bench-tokenizers install install-files deb hosts test-package docs-swift abi reproducible format lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -135,15 +135,28 @@ bench-products: ## products of each type beside OpenBLAS (libopenblas-dev), one 
 bench-tokenizers: build $(PEERS)/ready ## encoding beside sentencepiece and tokenizers
 	PYTHONPATH=bindings/python/src $(PEERS)/bin/python Benchmarks/encoding.py
 
-install: build ## install library, header and unsay.pc under PREFIX (honours DESTDIR)
-	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
-	install -m 755 build/lib/$(SONAME) $(DESTDIR)$(PREFIX)/lib/libunsay.so.$(VERSION)
-	strip --strip-unneeded $(DESTDIR)$(PREFIX)/lib/libunsay.so.$(VERSION)
-	ln -sf libunsay.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/$(SONAME)
-	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/libunsay.so
-	install -m 644 include/unsay.h $(DESTDIR)$(PREFIX)/include/unsay.h
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' unsay.pc.in \
-	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/unsay.pc
+install: build install-files ## install library, header, unsay.pc and CMake's files under PREFIX (honours DESTDIR, LIBDIR)
+
+LIBDIR ?= lib
+INTO := $(DESTDIR)$(PREFIX)
+# From LIBDIR/cmake/unsay back to PREFIX.
+UP = $(shell realpath -sm --relative-to=/x/$(LIBDIR)/cmake/unsay /x)
+FILL = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' \
+    -e 's|@SONAME@|$(SONAME)|' -e 's|@UP@|$(UP)|'
+
+install-files: build/lib/libunsay.so
+	install -d $(INTO)/$(LIBDIR)/pkgconfig $(INTO)/$(LIBDIR)/cmake/unsay $(INTO)/include
+	install -m 644 build/lib/$(SONAME) $(INTO)/$(LIBDIR)/libunsay.so.$(VERSION)
+	strip --strip-unneeded $(INTO)/$(LIBDIR)/libunsay.so.$(VERSION)
+	ln -sf libunsay.so.$(VERSION) $(INTO)/$(LIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(INTO)/$(LIBDIR)/libunsay.so
+	install -m 644 include/unsay.h $(INTO)/include/unsay.h
+	$(FILL) packaging/unsay.pc.in > $(INTO)/$(LIBDIR)/pkgconfig/unsay.pc
+	for file in unsay-config unsay-config-version; do $(FILL) packaging/cmake/$$file.cmake.in \
+	    > $(INTO)/$(LIBDIR)/cmake/unsay/$$file.cmake; done
+
+deb: build ## Debian packages of library, development files and Python package, in build/deb
+	scripts/make_deb.sh
 
 format: $(VENV)/ready ## format Swift, C, C++ and Python
 	swift format format -i -r Package.swift Sources Tests
