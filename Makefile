@@ -90,6 +90,18 @@ build/lib/libunsay.so:
 test-python: $(VENV)/ready build/lib/libunsay.so ## the Python tests alone
 	$(IN_VENV) -m pytest -q Tests/python
 
+hosts: $(VENV)/ready build/lib/libunsay.so ## the examples in Rust and Go, built against an installed library
+	$(IN_VENV) -m pytest -q -rs Tests/python/test_hosts.py
+
+test-package: $(VENV)/ready ## the Swift package as a dependency, and docs/swift.md; builds it anew, minutes
+	$(IN_VENV) -m pytest -q -rs Tests/python/swift_package.py
+
+abi: ## the binary interface beside the first release's (abigail-tools)
+	$(PYTHON) scripts/check_abi.py
+
+reproducible: ## two builds in different folders: the same bytes? twice as long as a build
+	scripts/check_reproducible.sh
+
 test-large: $(VENV)/ready build/lib/libunsay.so ## a model of 2.6 GB, opened, trained and saved; needs 16 GB of memory and of disk
 	$(IN_VENV) -m pytest -q -s Tests/python/large.py
 
@@ -157,6 +169,9 @@ install-files: build/lib/libunsay.so
 
 deb: build ## Debian packages of library, development files and Python package, in build/deb
 	scripts/make_deb.sh
+
+docs-swift: build ## the reference of the Swift interface, by docc, in build/docs/swift
+	scripts/make_swift_docs.sh $(SCRATCH) $(SWIFT_FLAGS) $(REPRODUCIBLE)
 
 format: $(VENV)/ready ## format Swift, C, C++ and Python
 	swift format format -i -r Package.swift Sources Tests

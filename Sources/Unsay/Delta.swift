@@ -38,9 +38,7 @@ public final class Delta: Sendable {
     }
 
     /// One delta that does what several do, each of which leads to the weights that the next
-    /// begins with.
-    ///
-    /// - Parameter model: its weights are those before the first or after the last.
+    /// begins with. The model's weights are those before the first or after the last.
     public static func squash(_ deltas: [Delta], on model: Model) throws(Failure) -> Delta {
         try boundary {
             Delta(try Patching.Delta.squash(deltas.map(\.delta), on: model.model))

@@ -79,7 +79,7 @@ public struct Converter: Sendable, Equatable {
 extension Model {
     /// Avoids every token that shares a byte with a span of the output's text.
     ///
-    /// - Parameter spans: of bytes in the UTF-8 of the text; for ids, of what they decode to.
+    /// Spans are of bytes in the UTF-8 of the text; for ids, of what they decode to.
     public func marks(
         of output: some TokenSequence, spans: [Range<Int>], extent: Extent = .all
     ) throws(Failure) -> [Mark] {

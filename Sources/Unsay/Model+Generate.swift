@@ -113,9 +113,8 @@ extension Model {
         }
     }
 
-    /// The mean of the encoder's output over the ids of each input, [inputs, dModel].
-    ///
-    /// - Parameter normalize: whether to divide each by its L2 norm.
+    /// The mean of the encoder's output over the ids of each input, [inputs, dModel]; with
+    /// `normalize`, each divided by its L2 norm.
     public func embed(
         _ inputs: [some TokenSequence], normalize: Bool = false
     ) throws(Failure) -> [Float] {

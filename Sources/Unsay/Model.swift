@@ -38,7 +38,9 @@ public final class Model: Sendable {
     /// but not rewritten in place: ``save(_:)`` still copies them.
     ///
     /// - Parameters:
+    ///   - folder: the .onnx files lie in it or in its subfolder onnx.
     ///   - threads: worker threads; 0 for one a core.
+    ///   - compute: the arithmetic of generation and scoring.
     ///   - allowLinks: whether external data may be a link into the sibling blobs folder of a
     ///     model cache.
     ///   - tokenizerPath: a spiece.model or tokenizer.json instead of the vocabulary found.

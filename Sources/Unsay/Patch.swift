@@ -21,6 +21,7 @@ public final class Patch: Sendable {
     /// Adds an output that the model should stop, or keep, writing.
     ///
     /// - Parameters:
+    ///   - input: what was to be answered.
     ///   - output: an ``Output`` stands for its very ids.
     ///   - marks: one for each id of the output, the end included; nil to keep everything.
     ///   - alsoAvoid: more ids to avoid, each at a position of the output.
@@ -111,8 +112,8 @@ public final class Patch: Sendable {
     @discardableResult
     public func run(
         _ options: RunOptions = RunOptions(),
-        onGradients: ((inout GradientsView) -> Action)? = nil,
-        onStep: (Step) -> Action = { _ in .continue }
+        onStep: (Step) -> Action = { _ in .continue },
+        onGradients: ((inout GradientsView) -> Action)? = nil
     ) throws(Failure) -> Ending {
         try boundary {
             Ending(
@@ -123,10 +124,8 @@ public final class Patch: Sendable {
     }
 
     /// Trains every pair of a learning rate and an alpha, and keeps the best that holds the
-    /// guard.
+    /// guard. Of what is empty, the patch's own value is taken.
     ///
-    /// - Parameters:
-    ///   - learningRates, alphas: empty for the patch's own.
     /// - Returns: every trial, and which was chosen; nil, and the weights as before, if none
     ///   held the guard.
     public func sweep(

@@ -16,7 +16,11 @@ struct PatchTests {
         let model = try tiny()
         let before = try model.fingerprint()
         let output = try model.generate(text, short)
-        let patch = try model.patch(PatchOptions { $0.maxAvoidP = 1e-4 })
+        let patch = try model.patch(
+            PatchOptions {
+                $0.maxAvoidP = 1e-4
+                $0.learningRate = 0.1
+            })
         try patch.add(text, output, marks: output.marks)
         try patch.addHeldOut(text, output, marks: output.marks)
         let plan = try patch.plan()

@@ -3,12 +3,13 @@
 //! Options structs are declared as far as they are used and a little more: the library fills
 //! and reads `struct_size` bytes of them, so a prefix of a struct is an older version of it.
 
-use std::ffi::{c_char, c_int, c_void};
+use std::os::raw::{c_char, c_int, c_void};
 
 pub type Status = c_int;
 pub const OK: Status = 0;
 pub const ABI_VERSION: u32 = 1;
 pub const CONTINUE: c_int = 0;
+pub const STOP: c_int = 1;
 pub const EXTENT_ALL: c_int = 0;
 pub const ENDING_GOAL: c_int = 1;
 

@@ -35,15 +35,12 @@ fn run(folder: &str, input: &str, phrase: &str, new_folder: &str) -> Result<(), 
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [folder, input, phrase, new_folder] = &arguments[..] else {
-        eprintln!("unsay-example MODEL_FOLDER INPUT PHRASE NEW_FOLDER");
-        return ExitCode::FAILURE;
-    };
-    match run(folder, input, phrase, new_folder) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
+    match &arguments[..] {
+        [folder, input, phrase, new_folder] => match run(folder, input, phrase, new_folder) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(error) => eprintln!("{error}"),
+        },
+        _ => eprintln!("unsay-example MODEL_FOLDER INPUT PHRASE NEW_FOLDER"),
     }
+    ExitCode::FAILURE
 }

@@ -3,8 +3,12 @@
 
 use crate::ffi;
 use std::{
-    ffi::{c_int, c_void, CStr, CString},
-    fmt, mem, ptr, slice,
+    any::Any,
+    ffi::{CStr, CString},
+    fmt, mem,
+    os::raw::{c_int, c_void},
+    panic::{self, AssertUnwindSafe},
+    ptr, slice,
 };
 
 /// A status and the library's sentence about it.
@@ -188,30 +192,26 @@ impl Session {
 
     /// Trains; `on_step` sees each step and its probability of the avoided tokens. Whether
     /// the goal was met.
-    pub fn run<F: FnMut(i32, f32)>(
-        &mut self,
-        max_steps: i32,
-        mut on_step: F,
-    ) -> Result<bool, Error> {
-        unsafe extern "C" fn call<F: FnMut(i32, f32)>(
-            context: *mut c_void,
-            step: *const ffi::Step,
-        ) -> c_int {
-            // A panic would unwind through the library: since Rust 1.81 it aborts here.
-            (*context.cast::<F>())((*step).step, (*step).avoid_p);
-            ffi::CONTINUE
-        }
-        unsafe {
+    pub fn run<F: FnMut(i32, f32)>(&mut self, max_steps: i32, on_step: F) -> Result<bool, Error> {
+        let mut caller = Caller {
+            on_step,
+            panic: None,
+        };
+        let mut ending = 0;
+        let status = unsafe {
             let mut options: ffi::RunOptions = mem::zeroed();
             ffi::unsay_run_options_init(&mut options, mem::size_of_val(&options));
             options.max_steps = max_steps;
             options.evaluate_every = 1;
             options.on_step = Some(call::<F>);
-            options.context = ptr::from_mut(&mut on_step).cast();
-            let mut ending = 0;
-            check(ffi::unsay_session_run(self.0, &options, &mut ending))?;
-            Ok(ending == ffi::ENDING_GOAL)
+            options.context = &mut caller as *mut Caller<F> as *mut c_void;
+            ffi::unsay_session_run(self.0, &options, &mut ending)
+        };
+        if let Some(panic) = caller.panic {
+            panic::resume_unwind(panic);
         }
+        check(status)?;
+        Ok(ending == ffi::ENDING_GOAL)
     }
 
     /// Makes the trained weights the model's.
@@ -223,5 +223,27 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         unsafe { ffi::unsay_session_close(self.0) }
+    }
+}
+
+/// What a run hands through C: the callback, and the panic that it ended with.
+struct Caller<F> {
+    on_step: F,
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+/// A panic must not unwind through the library: it stops the run, and goes on behind it.
+unsafe extern "C" fn call<F: FnMut(i32, f32)>(
+    context: *mut c_void,
+    step: *const ffi::Step,
+) -> c_int {
+    let caller = &mut *(context as *mut Caller<F>);
+    let (step, avoid_p) = ((*step).step, (*step).avoid_p);
+    match panic::catch_unwind(AssertUnwindSafe(|| (caller.on_step)(step, avoid_p))) {
+        Ok(()) => ffi::CONTINUE,
+        Err(panic) => {
+            caller.panic = Some(panic);
+            ffi::STOP
+        }
     }
 }
