@@ -28,7 +28,7 @@ IN_VENV := PYTHONPATH=bindings/python/src $(VENV)/bin/python
 TINY := Tests/Models/tiny-v10
 C_FLAGS := -std=c11 -O1 -g -Wall -Wextra -Werror -Iinclude
 C_LINK := -Lbuild/lib -lunsay -Wl,-rpath,$(CURDIR)/build/lib -lm -lpthread
-C_SOURCES = $(shell find Sources include Tests/c examples/c -name '*.c' -o -name '*.h' \
+C_SOURCES = $(shell find Sources include Tests/c Tests/abi/client.c examples/c -name '*.c' -o -name '*.h' \
     -o -name '*.cpp' -o -name '*.cc' | sort)
 
 .PHONY: help setup build demo test test-swift test-threads test-c test-python test-large fuzz bench results bench-products \
@@ -174,12 +174,12 @@ docs-swift: build ## the reference of the Swift interface, by docc, in build/doc
 	scripts/make_swift_docs.sh $(SCRATCH) $(SWIFT_FLAGS) $(REPRODUCIBLE)
 
 format: $(VENV)/ready ## format Swift, C, C++ and Python
-	swift format format -i -r Package.swift Sources Tests
+	swift format format -i -r Package.swift Sources Tests examples/swift
 	clang-format -i $(filter-out include/unsay.h,$(C_SOURCES))
 	$(VENV)/bin/ruff format -q --config bindings/python/pyproject.toml bindings examples Tests/python scripts
 
 lint: $(VENV)/ready ## formatters as judges, type checks, header rules, floors
-	swift format lint -s -r Package.swift Sources Tests
+	swift format lint -s -r Package.swift Sources Tests examples/swift
 	clang-format --dry-run -Werror $(filter-out include/unsay.h,$(C_SOURCES))
 	$(VENV)/bin/ruff format -q --check --config bindings/python/pyproject.toml bindings examples Tests/python scripts
 	$(VENV)/bin/ruff check -q --config bindings/python/pyproject.toml bindings examples Tests/python scripts

@@ -1,4 +1,3 @@
-import CUnsay
 import Support
 
 /// A status and one sentence about what went wrong: the only error this library throws.
@@ -80,6 +79,3 @@ public enum Action: Sendable {
     case `continue`
     case stop
 }
-
-/// The library's version, `major.minor.patch`.
-public let version = "\(UNSAY_VERSION_MAJOR).\(UNSAY_VERSION_MINOR).\(UNSAY_VERSION_PATCH)"

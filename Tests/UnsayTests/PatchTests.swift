@@ -43,6 +43,10 @@ struct PatchTests {
         try patch.commit()
         #expect(try model.generate(text, short).ids[0] != output.ids[0])
 
+        let report = try patch.report(inputs: [text], short) { _, written in written.isEmpty }
+        #expect(report.json.contains("\"changed\":1"))
+        #expect(report.html.contains("<title>A patch"))
+
         let delta = try patch.delta()
         #expect(model.applied == [delta.info])
         #expect(delta.metadata.contains("\"loss\""))

@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 import Unsay
 
@@ -145,6 +146,25 @@ struct ServingTests {
         #expect(embedded.count == 2 * info.dModel)
         let norm = embedded.prefix(info.dModel).reduce(0) { $0 + $1 * $1 }
         #expect(abs(norm - 1) < 1e-4)
+    }
+
+    @Test("a folder opens from memory, too, and a saved one is the same model")
+    func buffers() throws {
+        let model = try tiny()
+        let folder = NSTemporaryDirectory() + "/unsay-swift-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try model.save(folder)
+        let saved = try Model.open(folder)
+        #expect(try saved.fingerprint() == model.fingerprint())
+        let names = ["config.json", "encoder_model.onnx", "decoder_model_merged.onnx"]
+        let files = try names.map {
+            ($0, Array(try Data(contentsOf: URL(fileURLWithPath: "\(folder)/\($0)"))))
+        }
+        let opened = try Model.open(buffers: Dictionary(uniqueKeysWithValues: files))
+        #expect(try opened.fingerprint() == model.fingerprint())
+        #expect {
+            try opened.encode("a text")
+        } throws: { ($0 as? Failure)?.status == .state }
     }
 
     @Test("weights are listed and read; an index beyond them is a failure")

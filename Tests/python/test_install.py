@@ -118,6 +118,12 @@ def test_cmake_says_which_file_of_an_installed_tree_is_gone(prefix, tmp_path):
     assert done.returncode != 0 and "unsay.h is not there" in re.sub(r"\s+", " ", done.stderr)
 
 
+def test_the_symbols_file_of_the_debian_package_lists_the_header_s_functions():
+    listed = (ROOT / "packaging/debian/libunsay1.symbols").read_text()
+    symbols = re.findall(r"^ (\w+)@Base \d", listed, re.MULTILINE)
+    assert symbols == sorted(run([sys.executable, "scripts/header_functions.py"]).split())
+
+
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory):
     """The Debian packages, unpacked into one root."""

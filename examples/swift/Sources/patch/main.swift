@@ -5,7 +5,7 @@
 // Prints the output before and after, and writes the patched model to a new folder. A patch in
 // earnest also has many examples, and a guard of inputs that must not change.
 
-import Glibc
+@preconcurrency import Glibc  // stderr
 import Unsay
 
 func run(_ folder: String, _ input: String, _ phrase: String, _ newFolder: String) async throws {
