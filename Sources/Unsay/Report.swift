@@ -26,8 +26,8 @@ extension Patch {
         try boundary {
             var settings = ReportOptions()
             settings.title = title
-            settings.inputs = try inputs.enumerated().map {
-                try session.model.ids($0.element, "inputs[\($0.offset)]")
+            settings.inputs = try inputs.enumerated().map { index, input in
+                try session.model.ids(input, "inputs[\(index)]")
             }
             settings.generate = try options.settings(
                 session.model, inputs: inputs.count, GenerateCallbacks())

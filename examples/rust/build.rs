@@ -3,7 +3,9 @@
 use std::{env, process::Command};
 
 fn main() {
-    println!("cargo:rerun-if-env-changed=UNSAY_LIB_DIR");
+    for name in ["UNSAY_LIB_DIR", "PKG_CONFIG_PATH"] {
+        println!("cargo:rerun-if-env-changed={name}");
+    }
     println!("cargo:rustc-link-lib=dylib=unsay");
     let folder = env::var("UNSAY_LIB_DIR").ok().or_else(installed);
     if let Some(folder) = folder {
