@@ -75,6 +75,78 @@ struct PatchTests {
         #expect(try model.fingerprint() == before)
     }
 
+    @Test("every option of a patch reaches the session, whose delta tells them")
+    func options() throws {
+        let options = PatchOptions {
+            $0.loss = .rll
+            $0.form = .published
+            $0.optimizer = .sgd
+            $0.schedule = .inverseSqrt
+            $0.scope = .tensors(["decoder.*"])
+            $0.batchSize = 3
+            $0.warmupSteps = 4
+            $0.decaySteps = 5
+            $0.alpha = 6
+            $0.retain = 0.25
+            $0.learningRate = 0.5
+            $0.momentum = 0.75
+            $0.weightDecay = 0.125
+            $0.zLoss = 7
+            $0.dropout = 0.0625
+            $0.gradientClip = 8
+            $0.maxAvoidP = 0.375
+            $0.maxGuardKL = 9
+            $0.maxGuardFlips = 0.625
+            $0.loraRank = 2
+            $0.loraAlpha = 10
+            $0.seed = .max
+            $0.keepExamples = true
+        }
+        let metadata = try tiny().patch(options).delta().metadata
+        let told = [
+            #""loss":"rll""#, #""form":"published""#, #""optimizer":"sgd""#,
+            #""schedule":"inverse_sqrt""#, #""scope":"tensors""#, #""tensors":["decoder.*"]"#,
+            #""batch_size":3"#, #""warmup_steps":4"#, #""decay_steps":5"#, #""alpha":6"#,
+            #""retain":0.25"#, #""learning_rate":0.5"#, #""momentum":0.75"#,
+            #""weight_decay":0.125"#, #""z_loss":7"#, #""dropout":0.0625"#, #""gradient_clip":8"#,
+            #""max_avoid_p":0.375"#, #""max_guard_kl":9"#, #""max_guard_flips":0.625"#,
+            #""lora_rank":2"#, #""lora_alpha":10"#, #""seed":"18446744073709551615""#,
+            #""examples":[]"#,
+        ]
+        for option in told { #expect(metadata.contains(option), "\(option) in \(metadata)") }
+    }
+
+    @Test("options of a patch and of a run out of range are refused by the names of unsay.h")
+    func refused() throws {
+        let model = try tiny()
+        let cases: [(String, PatchOptions)] = [
+            ("batch_size", PatchOptions { $0.batchSize = Int.max }),
+            ("micro_batch_size", PatchOptions { $0.microBatchSize = -1 }),
+            ("max_root_kl", PatchOptions { $0.maxRootKL = -1 }),
+            ("tensor_count", PatchOptions { $0.scope = .tensors([]) }),
+        ]
+        for (name, options) in cases {
+            #expect {
+                _ = try model.patch(options)
+            } throws: { "\($0)".contains(name) }
+        }
+        let output = try model.generate(text, short)
+        let patch = try model.patch()
+        try patch.add(text, output, marks: output.marks)
+        let runs: [(String, RunOptions)] = [
+            ("max_steps", RunOptions { $0.maxSteps = -1 }),
+            ("evaluate_every", RunOptions { $0.evaluateEvery = 0 }),
+            ("patience", RunOptions { $0.patience = -1 }),
+            ("save_every", RunOptions { $0.saveEvery = 1 }),
+            ("UNSAY_SELECT_LOSS", RunOptions { $0.select = .loss }),
+        ]
+        for (name, options) in runs {
+            #expect {
+                try patch.run(options)
+            } throws: { "\($0)".contains(name) }
+        }
+    }
+
     @Test("a phrase that does not occur, and outputs that are the same, are refused")
     func nothing() throws {
         let model = try tiny()

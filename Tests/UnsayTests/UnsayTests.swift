@@ -29,13 +29,41 @@ struct ServingTests {
     func options() throws {
         let model = try tiny()
         let cases: [(String, GenerateOptions)] = [
-            ("num_beams", GenerateOptions { $0.numBeams = 0 }),
             ("max_new_tokens", GenerateOptions { $0.maxNewTokens = Int.max }),
+            ("min_new_tokens", GenerateOptions { $0.minNewTokens = -1 }),
+            ("num_beams", GenerateOptions { $0.numBeams = 0 }),
+            ("num_return_sequences", GenerateOptions { $0.numReturnSequences = 0 }),
+            ("num_beam_groups", GenerateOptions { $0.numBeamGroups = 0 }),
+            ("diversity_penalty", GenerateOptions { $0.diversityPenalty = -1 }),
+            ("length_penalty", GenerateOptions { $0.lengthPenalty = .infinity }),
+            ("temperature", GenerateOptions { $0.temperature = 0 }),
             ("top_k", GenerateOptions { $0.topK = Int.max }),
+            ("top_k", GenerateOptions { $0.topK = -1 }),
             ("top_p", GenerateOptions { $0.topP = .nan }),
-            ("prefixes", GenerateOptions { $0.prefixes = ["a", "b"] }),
+            ("min_p", GenerateOptions { $0.minP = 2 }),
+            ("typical_p", GenerateOptions { $0.typicalP = 0 }),
+            ("epsilon_cutoff", GenerateOptions { $0.epsilonCutoff = 1 }),
+            ("eta_cutoff", GenerateOptions { $0.etaCutoff = 1 }),
+            ("repetition_penalty", GenerateOptions { $0.repetitionPenalty = 0 }),
+            ("encoder_repetition_penalty", GenerateOptions { $0.encoderRepetitionPenalty = 0 }),
+            ("no_repeat_ngram_size", GenerateOptions { $0.noRepeatNgramSize = -1 }),
+            ("encoder_no_repeat_ngram_size", GenerateOptions { $0.encoderNoRepeatNgramSize = -1 }),
+            ("banned_phrases[1]", GenerateOptions { $0.bannedPhrases = ["a", " "] }),
+            ("prefix", GenerateOptions { $0.prefix = [Int32]() }),
+            ("prefixes has 2", GenerateOptions { $0.prefixes = ["a", "b"] }),
             ("forced_bos_token_id", GenerateOptions { $0.forcedBOSTokenID = 1 << 30 }),
+            ("forced_eos_token_id", GenerateOptions { $0.forcedEOSTokenID = -2 }),
+            ("eos_token_ids", GenerateOptions { $0.eosTokenIDs = [-1] }),
+            ("begin_suppress_tokens", GenerateOptions { $0.beginSuppressTokens = [-1] }),
+            ("suppress_tokens", GenerateOptions { $0.suppressTokens = [-1] }),
+            ("bad_words[0]", GenerateOptions { $0.badWords = [[Int32]()] }),
             ("sequence_bias_values", GenerateOptions { $0.sequenceBias = [("a", .nan)] }),
+            ("stop_strings[0]", GenerateOptions { $0.stopStrings = [""] }),
+            ("force_words", GenerateOptions { $0.forceWords = ["a"] }),
+            ("num_alternatives", GenerateOptions { $0.numAlternatives = -1 }),
+            ("prompt_lookup_num_tokens", GenerateOptions { $0.promptLookupNumTokens = 64 }),
+            ("max_matching_ngram_size", GenerateOptions { $0.maxMatchingNgramSize = 0 }),
+            ("max_batch_tokens", GenerateOptions { $0.maxBatchTokens = 0 }),
         ]
         for (name, options) in cases {
             #expect {
@@ -44,6 +72,24 @@ struct ServingTests {
                 (error as? Failure)?.status == .argument && "\(error)".contains(name)
             }
         }
+    }
+
+    @Test("drawing follows its seed; log-probabilities are left out where nobody wants them")
+    func draws() throws {
+        let model = try tiny()
+        func drawn(_ seed: UInt64) throws -> Output {
+            try model.generate(
+                text,
+                GenerateOptions {
+                    $0.maxNewTokens = 8
+                    $0.doSample = true
+                    $0.seed = seed
+                    $0.logProbs = false
+                })
+        }
+        #expect(try drawn(1).ids == drawn(1).ids)
+        #expect(try drawn(1).ids != drawn(2).ids)
+        #expect(try drawn(1).logProbabilities.isEmpty)
     }
 
     @Test("a text and its ids give the same output, alone and in a batch")
