@@ -63,27 +63,35 @@ def test_destdir_stands_before_every_path_and_within_none(tmp_path):
     assert not re.search("@[A-Z]+@", described) and str(tmp_path) not in described
 
 
-@needs("pkg-config")
+def of_the_document(language):
+    """The one block of docs/install.md in a language."""
+    text = (ROOT / "docs/install.md").read_text()
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return block
+
+
+@needs("pkg-config", "cc")
 def test_a_c_program_builds_by_pkg_config(prefix, tmp_path):
     where = {"PKG_CONFIG_PATH": str(prefix / "lib/pkgconfig")}
-    flags = run(["pkg-config", "--cflags", "--libs", "unsay >= 0.1"], **where).split()
-    assert run(["pkg-config", "--modversion", "unsay"], **where).strip() == version()
-    program = tmp_path / "generate"
-    run(["gcc", "-std=c99", EXAMPLE, "-o", program, *flags, f"-Wl,-rpath,{prefix}/lib", "-lm"])
-    assert "tokens, probability" in run([program, TINY, "files"])
+    assert run(["pkg-config", "--modversion", "unsay >= 0.1"], **where).strip() == version()
+    shutil.copy(EXAMPLE, tmp_path / "program.c")
+    run(["bash", "-euc", of_the_document("sh")], tmp_path, **where)
+    found = {"LD_LIBRARY_PATH": str(prefix / "lib")}
+    assert "tokens, probability" in run([tmp_path / "program", TINY, "files"], **found)
 
 
 LISTS = """\
 cmake_minimum_required(VERSION 3.13)
 project(client C)
-find_package(unsay {wanted} REQUIRED)
-add_executable(client "{source}")
-target_link_libraries(client PRIVATE unsay::unsay m)
+add_executable(program "{source}")
+{document}
+target_link_libraries(program PRIVATE m)
 """
 
 
-def configure(prefix, folder, wanted):
-    (folder / "CMakeLists.txt").write_text(LISTS.format(wanted=wanted, source=EXAMPLE))
+def configure(prefix, folder, wanted="0.1"):
+    document = of_the_document("cmake").replace("unsay 0.1", f"unsay {wanted}")
+    (folder / "CMakeLists.txt").write_text(LISTS.format(document=document, source=EXAMPLE))
     return subprocess.run(
         ["cmake", "-S", folder, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={prefix}"],
         text=True, capture_output=True, timeout=300,
@@ -94,10 +102,10 @@ def configure(prefix, folder, wanted):
 def test_a_c_program_builds_by_cmake_even_from_a_tree_that_was_moved(prefix, tmp_path):
     moved = tmp_path / "moved"
     shutil.copytree(prefix, moved, symlinks=True)
-    done = configure(moved, tmp_path, "0.1")
+    done = configure(moved, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     run(["cmake", "--build", tmp_path / "build"])
-    program = tmp_path / "build/client"
+    program = tmp_path / "build/program"
     assert "tokens, probability" in run([program, TINY, "files"])
     assert "libunsay.so.1" in run(["readelf", "-d", program])
 
@@ -114,7 +122,7 @@ def test_cmake_says_which_file_of_an_installed_tree_is_gone(prefix, tmp_path):
     torn = tmp_path / "torn"
     shutil.copytree(prefix, torn, symlinks=True)
     (torn / "include/unsay.h").unlink()
-    done = configure(torn, tmp_path, "0.1")
+    done = configure(torn, tmp_path)
     assert done.returncode != 0 and "unsay.h is not there" in re.sub(r"\s+", " ", done.stderr)
 
 
