@@ -14,21 +14,25 @@ package struct OpenSettings: Sendable {
 
     package init() {}
 
-    var workers: Workers {
-        get throws {
-            guard (0...1024).contains(threads) else {
-                throw Failure(
-                    UNSAY_E_ARGUMENT, "threads is \(threads); it must be 0 (one per core) to 1024")
-            }
-            return Workers(threads: threads)
+    /// Checks the settings, which come from outside, and gives the workers they ask for.
+    ///
+    /// - Throws: `UNSAY_E_ARGUMENT` naming the setting as unsay.h does.
+    func workers() throws -> Workers {
+        guard (0...1024).contains(threads) else {
+            throw Failure(
+                UNSAY_E_ARGUMENT, "threads is \(threads); it must be 0 (one per core) to 1024")
         }
+        guard tokenizerPath?.isEmpty != true else {
+            throw Failure(UNSAY_E_ARGUMENT, "tokenizer_path is empty: NULL is for none")
+        }
+        return Workers(threads: threads)
     }
 }
 
 extension Model {
     /// A model of a folder of ONNX files, on the vocabulary beside them or another.
     package convenience init(folder: String, _ settings: OpenSettings) throws {
-        let workers = try settings.workers
+        let workers = try settings.workers()
         try self.init(
             Checkpoint.open(
                 folder: folder, variant: settings.variant, allowLinks: settings.allowLinks,
@@ -41,7 +45,7 @@ extension Model {
     package convenience init(
         buffers: [(name: String, bytes: UnsafeRawBufferPointer)], _ settings: OpenSettings
     ) throws {
-        let workers = try settings.workers
+        let workers = try settings.workers()
         try self.init(
             Checkpoint.open(buffers: buffers, variant: settings.variant, workers: workers),
             tokenizerPath: settings.tokenizerPath, precision: settings.precision,

@@ -23,6 +23,13 @@ struct ServingTests {
             let failure = error as? Failure
             return failure?.status == .notFound && "\(error)".contains("absent/folder")
         }
+        let folder = "\(root)/Tests/Models/tiny-v10"
+        #expect {
+            try Model.open(folder, threads: -1)
+        } throws: { "\($0)".contains("threads is -1") }
+        #expect {
+            try Model.open(folder, tokenizerPath: "")
+        } throws: { "\($0)".contains("tokenizer_path is empty") }
     }
 
     @Test("options out of range are refused by the names of unsay.h")
