@@ -16,6 +16,11 @@ SONAME := libunsay.so.$(ABI)
 # Without manifest caching: SwiftPM 6.3 cannot read its cached build description back
 # ("unknown build description").
 SWIFT_FLAGS := --explicit-target-dependency-import-check error --disable-build-manifest-caching
+# The same bytes wherever the checkout lies: no path of it in messages, no digest of the
+# compiler's arguments, and no debug information, which names caches, before the build id is taken.
+REPRODUCIBLE := -Xswiftc -file-prefix-map -Xswiftc $(CURDIR)=. -Xcc -ffile-prefix-map=$(CURDIR)=. \
+    -Xswiftc -Xfrontend -Xswiftc -disable-incremental-llvm-codegen -Xlinker --strip-debug \
+    --disable-local-rpath
 BUILT := $(SCRATCH)/release/libunsay.so
 PACKAGED := bindings/python/src/unsay/libunsay.so
 VENV := .venv
@@ -23,11 +28,12 @@ IN_VENV := PYTHONPATH=bindings/python/src $(VENV)/bin/python
 TINY := Tests/Models/tiny-v10
 C_FLAGS := -std=c11 -O1 -g -Wall -Wextra -Werror -Iinclude
 C_LINK := -Lbuild/lib -lunsay -Wl,-rpath,$(CURDIR)/build/lib -lm -lpthread
-C_SOURCES = $(shell find Sources include Tests/c examples/c -name '*.c' -o -name '*.h' \
+C_SOURCES = $(shell find Sources include Tests/c Tests/abi/client.c examples/c -name '*.c' -o -name '*.h' \
     -o -name '*.cpp' -o -name '*.cc' | sort)
 
 .PHONY: help setup build demo test test-swift test-threads test-c test-python test-large fuzz bench results bench-products \
-    bench-tokenizers install wheel docs format lint clean
+    bench-tokenizers install install-files deb hosts test-package wheel docs docs-swift abi reproducible \
+    format lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,9 +42,9 @@ setup: ## check the toolchain and the libraries; as root, install what is missin
 	@scripts/setup.sh
 
 build: setup ## build libunsay.so into build/lib and beside the Python package
-	swift build -c release --product unsay --scratch-path $(SCRATCH) $(SWIFT_FLAGS)
+	swift build -c release --product unsay --scratch-path $(SCRATCH) $(SWIFT_FLAGS) $(REPRODUCIBLE)
 	@mkdir -p build/lib
-	@# Without debug information, which valgrind 3.19 cannot read from this compiler.
+	@# Without debug information, which valgrind 3.19 cannot read from this compiler either.
 	@strip --strip-debug -o build/lib/$(SONAME) $(BUILT)
 	@ln -sf $(SONAME) build/lib/libunsay.so
 	@install -m 755 build/lib/$(SONAME) $(PACKAGED)
@@ -85,6 +91,18 @@ build/lib/libunsay.so:
 test-python: $(VENV)/ready build/lib/libunsay.so ## the Python tests alone
 	$(IN_VENV) -m pytest -q Tests/python
 
+hosts: $(VENV)/ready build/lib/libunsay.so ## the examples in Rust and Go, built against an installed library
+	$(IN_VENV) -m pytest -q -rs Tests/python/test_hosts.py
+
+test-package: $(VENV)/ready ## the Swift package as a dependency, and docs/swift.md; builds it anew, minutes
+	$(IN_VENV) -m pytest -q -rs Tests/python/swift_package.py
+
+abi: ## the binary interface beside the first release's (abigail-tools)
+	$(PYTHON) scripts/check_abi.py
+
+reproducible: ## two builds in different folders: the same bytes? twice as long as a build
+	scripts/check_reproducible.sh
+
 test-large: $(VENV)/ready build/lib/libunsay.so ## a model of 2.6 GB, opened, trained and saved; needs 16 GB of memory and of disk
 	$(IN_VENV) -m pytest -q -s Tests/python/large.py
 
@@ -130,15 +148,31 @@ bench-products: ## products of each type beside OpenBLAS (libopenblas-dev), one 
 bench-tokenizers: build $(PEERS)/ready ## encoding beside sentencepiece and tokenizers
 	PYTHONPATH=bindings/python/src $(PEERS)/bin/python Benchmarks/encoding.py
 
-install: build ## install library, header and unsay.pc under PREFIX (honours DESTDIR)
-	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
-	install -m 755 build/lib/$(SONAME) $(DESTDIR)$(PREFIX)/lib/libunsay.so.$(VERSION)
-	strip --strip-unneeded $(DESTDIR)$(PREFIX)/lib/libunsay.so.$(VERSION)
-	ln -sf libunsay.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/$(SONAME)
-	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/libunsay.so
-	install -m 644 include/unsay.h $(DESTDIR)$(PREFIX)/include/unsay.h
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' unsay.pc.in \
-	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/unsay.pc
+install: build install-files ## install library, header, unsay.pc and CMake's files under PREFIX (honours DESTDIR, LIBDIR)
+
+LIBDIR ?= lib
+INTO := $(DESTDIR)$(PREFIX)
+# From LIBDIR/cmake/unsay back to PREFIX.
+UP = $(shell realpath -sm --relative-to=/x/$(LIBDIR)/cmake/unsay /x)
+FILL = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' \
+    -e 's|@SONAME@|$(SONAME)|' -e 's|@UP@|$(UP)|'
+
+install-files: build/lib/libunsay.so
+	install -d $(INTO)/$(LIBDIR)/pkgconfig $(INTO)/$(LIBDIR)/cmake/unsay $(INTO)/include
+	install -m 644 build/lib/$(SONAME) $(INTO)/$(LIBDIR)/libunsay.so.$(VERSION)
+	strip --strip-unneeded $(INTO)/$(LIBDIR)/libunsay.so.$(VERSION)
+	ln -sf libunsay.so.$(VERSION) $(INTO)/$(LIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(INTO)/$(LIBDIR)/libunsay.so
+	install -m 644 include/unsay.h $(INTO)/include/unsay.h
+	$(FILL) packaging/unsay.pc.in > $(INTO)/$(LIBDIR)/pkgconfig/unsay.pc
+	for file in unsay-config unsay-config-version; do $(FILL) packaging/cmake/$$file.cmake.in \
+	    > $(INTO)/$(LIBDIR)/cmake/unsay/$$file.cmake; done
+
+deb: build ## Debian packages of library, development files and Python package, in build/deb
+	scripts/make_deb.sh
+
+docs-swift: build ## the reference of the Swift interface, by docc, in build/docs/swift
+	scripts/make_swift_docs.sh $(SCRATCH) $(SWIFT_FLAGS) $(REPRODUCIBLE)
 
 wheel: $(VENV)/ready build ## a wheel with every library inside, in build/wheel
 	@$(VENV)/bin/python scripts/wheel.py
@@ -147,12 +181,12 @@ docs: $(VENV)/ready build/lib/libunsay.so ## the pages of the Python package, in
 	@$(VENV)/bin/python scripts/api_docs.py
 
 format: $(VENV)/ready ## format Swift, C, C++ and Python
-	swift format format -i -r Package.swift Sources Tests
+	swift format format -i -r Package.swift Sources Tests examples/swift
 	clang-format -i $(filter-out include/unsay.h,$(C_SOURCES))
 	$(VENV)/bin/ruff format -q --config bindings/python/pyproject.toml bindings examples Tests/python scripts
 
 lint: $(VENV)/ready ## formatters as judges, type checks, header rules, floors
-	swift format lint -s -r Package.swift Sources Tests
+	swift format lint -s -r Package.swift Sources Tests examples/swift
 	clang-format --dry-run -Werror $(filter-out include/unsay.h,$(C_SOURCES))
 	$(VENV)/bin/ruff format -q --check --config bindings/python/pyproject.toml bindings examples Tests/python scripts
 	$(VENV)/bin/ruff check -q --config bindings/python/pyproject.toml bindings examples Tests/python scripts

@@ -52,7 +52,8 @@ let fuzzer = Target.executableTarget(
 let package = Package(
     name: "Unsay",
     products: [
-        .library(name: "unsay", type: .dynamic, targets: ["UnsayLibrary"])
+        .library(name: "unsay", type: .dynamic, targets: ["UnsayLibrary"]),
+        .library(name: "Unsay", targets: ["Unsay"]),
     ],
     targets: [
         // The public header. A target of its own, because a systemLibrary would not notice edits.
@@ -115,6 +116,14 @@ let package = Package(
                 "CSupport", "Support", "CUnsay",
             ],
             swiftSettings: swift),
+        // What Swift programs import.
+        .target(
+            name: "Unsay",
+            dependencies: [
+                "Patching", "Decoding", "Training", "Models", "T5", "Tokenizers", "Tensors",
+                "Support", "CUnsay",
+            ],
+            swiftSettings: swift),
 
         // 7
         .target(
@@ -163,6 +172,7 @@ let package = Package(
                 "Support", "CUnsay",
             ],
             swiftSettings: swift),
+        .testTarget(name: "UnsayTests", dependencies: ["Unsay"], swiftSettings: swift),
     ] + (isFuzzing ? [fuzzer] : []),
     cLanguageStandard: .c11,
     cxxLanguageStandard: .cxx17)

@@ -44,6 +44,8 @@ def complaints() -> list[str]:
             if not below and not (floor == 0 and order.index(other) < order.index(name)):
                 found.append(f"{name} (floor {floor}) depends on {other} ({known[other][0]})")
         for path in sorted((ROOT / "Sources" / name).rglob("*.*")):
+            if path.is_dir():
+                continue
             lines = path.read_text().splitlines()
             if len(lines) > LONGEST:
                 found.append(f"{path.relative_to(ROOT)} has {len(lines)} lines, {LONGEST} at most")

@@ -18,6 +18,9 @@ package struct Workers: Sendable {
             for chunk in 0..<chunks { body(chunk) }
             return
         }
+        // Compiled in with the length of the file's full path: a name of its own makes the
+        // library's bytes the same wherever the checkout lies.
+        #sourceLocation(file:"Workers+forEach.swift",line:24)
         withoutActuallyEscaping(body) { escaping in
             var region = Region(body: escaping)
             withUnsafeMutablePointer(to: &region) { region in
@@ -29,6 +32,7 @@ package struct Workers: Sendable {
                     }, region)
             }
         }
+        #sourceLocation()
     }
 
     /// Splits `count` items into ranges of at least `smallest` items, a few for each thread, and

@@ -3,48 +3,11 @@ import Decoding
 import Models
 import Support
 
-func readExtras(
-    _ o: unsay_generate_options, _ model: Model, _ settings: inout GenerateOptions
-) throws {
-    let size = Int32(model.configuration.vocabSize)
-    try check(o.num_alternatives, "num_alternatives", "in 0...\(size)") { (0...size).contains($0) }
-    try check(o.cross_attention, "cross_attention", "0 or 1") { (0...1).contains($0) }
-    try check(o.prompt_lookup_num_tokens, "prompt_lookup_num_tokens", "in 0...63") {
-        (0...63).contains($0)
-    }
-    try check(o.max_matching_ngram_size, "max_matching_ngram_size", "at least 1") { $0 >= 1 }
-    try check(o.max_batch_tokens, "max_batch_tokens", "at least 1") { $0 >= 1 }
-    try check(o.log_probs, "log_probs", "0 or 1") { (0...1).contains($0) }
-    if o.prompt_lookup_num_tokens > 0 {
-        guard o.num_beams == 1, o.do_sample == 0, o.on_logits == nil else {
-            throw Failure(
-                UNSAY_E_ARGUMENT,
-                "prompt_lookup_num_tokens is \(o.prompt_lookup_num_tokens); with beams, do_sample "
-                    + "or on_logits it must be 0")
-        }
-    }
-    settings.logProbs = o.log_probs == 1
-    settings.numAlternatives = Int(o.num_alternatives)
-    settings.crossAttention = o.cross_attention == 1
-    settings.promptLookupNumTokens = Int(o.prompt_lookup_num_tokens)
-    settings.maxMatchingNgramSize = Int(o.max_matching_ngram_size)
-    settings.maxBatchTokens = Int(o.max_batch_tokens)
-    if let onProgress = o.on_progress {
-        let context = o.context
-        settings.onProgress = { onProgress(context, $0, $1) == UNSAY_CONTINUE }
-    }
-}
-
 func readCallbacks(
     _ options: unsay_generate_options, _ model: Model, _ settings: inout GenerateOptions
-) throws {
+) {
     let context = options.context
     if let onToken = options.on_token {
-        guard options.num_beams == 1 else {
-            throw Failure(
-                UNSAY_E_ARGUMENT,
-                "num_beams is \(options.num_beams); with on_token it must be 1")
-        }
         settings.onToken = { token in
             String(decoding: token.text, as: UTF8.self).withCString {
                 onToken(context, token.input, token.id, token.logProbability, $0)
@@ -59,6 +22,9 @@ func readCallbacks(
         settings.allowedTokens = { input, prefix in
             try callAllowed(allowed, context, input, prefix, capacity, model)
         }
+    }
+    if let onProgress = options.on_progress {
+        settings.onProgress = { onProgress(context, $0, $1) == UNSAY_CONTINUE }
     }
 }
 

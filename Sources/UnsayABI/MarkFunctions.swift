@@ -36,18 +36,11 @@ public func unsay_mark_spans(
         let model = try model(handle)
         let tokens = try model.tokens(
             require(output, "output").pointee, "output", spans: true)
-        let size = tokens.map(\.end).max() ?? 0
-        let ranges = try requireArray(spans, span_count, "spans").enumerated().map { index, span in
-            guard span.begin >= 0, span.begin <= span.end, span.end <= size else {
-                throw Failure(
-                    UNSAY_E_ARGUMENT,
-                    "spans[\(index)] runs from \(span.begin) to \(span.end); the text has "
-                        + "\(size) bytes")
-            }
-            return span.begin..<span.end
+        let spans = try requireArray(spans, span_count, "spans").map {
+            (begin: Int($0.begin), end: Int($0.end))
         }
         try deliverMarks(
-            markSpans(tokens, spans: ranges, extent: extent(given)), marks, capacity, count)
+            markSpans(tokens, checking: spans, extent: extent(given)), marks, capacity, count)
     }
 }
 

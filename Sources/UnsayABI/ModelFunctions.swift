@@ -53,25 +53,15 @@ private func openSettings(
     _ options: UnsafePointer<unsay_open_options>?
 ) throws -> OpenSettings {
     let options = try read(options, over: openDefaults, named: "options")
-    guard (0...1024).contains(options.threads) else {
-        throw Failure(
-            UNSAY_E_ARGUMENT, "threads is \(options.threads); it must be 0 (one per core) to 1024")
+    var settings = OpenSettings()
+    settings.threads = Int(options.threads)
+    settings.precision = try precision(of: options.compute)
+    settings.allowLinks = options.allow_links != 0
+    settings.tokenizerPath = try options.tokenizer_path.map {
+        try requireString($0, "tokenizer_path")
     }
-    return OpenSettings(
-        workers: Workers(threads: Int(options.threads)),
-        precision: try precision(of: options.compute), allowLinks: options.allow_links != 0,
-        tokenizerPath: try options.tokenizer_path.map {
-            try requireString($0, "tokenizer_path")
-        },
-        variant: try options.variant.map { try requireString($0, "variant") })
-}
-
-private struct OpenSettings {
-    let workers: Workers
-    let precision: Precision
-    let allowLinks: Bool
-    let tokenizerPath: String?
-    let variant: String?
+    settings.variant = try options.variant.map { try requireString($0, "variant") }
+    return settings
 }
 
 func precision(of compute: unsay_compute) throws -> Precision {
@@ -93,13 +83,7 @@ public func unsay_model_open(
     boundary {
         let out = try require(out, "out")
         let folder = try requireString(folder, "folder")
-        let settings = try openSettings(options)
-        let model = try Model(
-            Checkpoint.open(
-                folder: folder, variant: settings.variant, allowLinks: settings.allowLinks,
-                workers: settings.workers),
-            tokenizerPath: settings.tokenizerPath, precision: settings.precision,
-            workers: settings.workers)
+        let model = try Model(folder: folder, openSettings(options))
         log(UNSAY_LOG_INFO, "opened \(folder): \(model.layout.parameterCount) parameters")
         out.pointee = handle(ModelHandle(model))
     }
@@ -121,12 +105,7 @@ public func unsay_model_open_buffers(
                 bytes: UnsafeRawBufferPointer(bytes)
             )
         }
-        let model = try Model(
-            Checkpoint.open(
-                buffers: buffers, variant: settings.variant, workers: settings.workers),
-            tokenizerPath: settings.tokenizerPath, precision: settings.precision,
-            workers: settings.workers)
-        out.pointee = handle(ModelHandle(model))
+        out.pointee = handle(ModelHandle(try Model(buffers: buffers, settings)))
     }
 }
 
@@ -196,22 +175,13 @@ public func unsay_model_fingerprint(
     }
 }
 
-private func parameter(_ layout: ParameterLayout, _ index: UInt32) throws -> Parameter {
-    guard Int(index) < layout.parameters.count else {
-        throw Failure(
-            UNSAY_E_ARGUMENT,
-            "index is \(index); this model has \(layout.parameters.count) tensors")
-    }
-    return layout.parameters[Int(index)]
-}
-
 @_cdecl("unsay_model_tensor") @implementation
 public func unsay_model_tensor(
     _ handle: OpaquePointer!, _ index: UInt32, _ out: UnsafeMutablePointer<unsay_tensor_info>!
 ) -> unsay_status {
     boundary {
         let owner = try object(handle, ModelHandle.self, "model")
-        let parameter = try parameter(owner.model.layout, index)
+        let parameter = try owner.model.parameter(Int(index))
         var info = unsay_tensor_info()
         info.name = owner.name(Int(index))
         info.rank = Int32(parameter.shape.count)
@@ -230,7 +200,7 @@ public func unsay_model_read_tensor(
 ) -> unsay_status {
     boundary {
         let model = try model(handle)
-        let parameter = try parameter(model.layout, index)
+        let parameter = try model.parameter(Int(index))
         guard capacity < 0 || capacity >= parameter.count else {
             throw Failure(
                 UNSAY_E_BUFFER,

@@ -38,10 +38,7 @@ extension Model {
             return try encode(textBytes(sequence.text, sequence.text_size, "\(name).text"))
         }
         let given = try requireArray(sequence.ids, sequence.id_count, "\(name).ids")
-        guard !given.isEmpty else {
-            throw Failure(UNSAY_E_ARGUMENT, "\(name) is empty: it has neither text nor ids")
-        }
-        for id in given { try check(id, of: name) }
+        try check(given, named: name)
         if spans { return try requireTokenizer().spell(Array(given)).tokens }
         return given.map { Token(id: $0, begin: 0, end: 0) }
     }

@@ -13,17 +13,22 @@ final class SessionHandle: @unchecked Sendable {
 
     init(_ session: Session, _ options: unsay_session_options) {
         self.session = session
-        let context = options.context
-        onGradients = options.on_gradients.map { callback in
-            { step in
-                var view = unsay_gradients_view(
-                    values: step.values.baseAddress, count: step.values.count, weight: step.weight,
-                    loss: step.loss, is_sum: step.isSum ? 1 : 0, reserved: 0)
-                guard callback(context, &view) == UNSAY_CONTINUE else {
-                    throw Failure(UNSAY_E_CANCELLED, "on_gradients stopped the step")
-                }
-                (step.weight, step.loss) = (view.weight, view.loss)
+        onGradients = gradientsHook(options)
+    }
+}
+
+/// The caller's gradients callback as Swift calls it.
+private func gradientsHook(_ options: unsay_session_options) -> GradientsHook? {
+    let context = options.context
+    return options.on_gradients.map { callback in
+        { step in
+            var view = unsay_gradients_view(
+                values: step.values.baseAddress, count: step.values.count, weight: step.weight,
+                loss: step.loss, is_sum: step.isSum ? 1 : 0, reserved: 0)
+            guard callback(context, &view) == UNSAY_CONTINUE else {
+                throw Failure(UNSAY_E_CANCELLED, "on_gradients stopped the step")
             }
+            (step.weight, step.loss) = (view.weight, view.loss)
         }
     }
 }
@@ -173,16 +178,9 @@ public func unsay_finetune(
 ) -> unsay_status {
     boundary {
         let model = try model(handle)
-        var options = try read(options, over: sessionDefaults, named: "options")
-        options.loss = UNSAY_LOSS_LIKELIHOOD
-        options.form = UNSAY_LOSS_EXACT
-        guard steps >= 0 else {
-            throw Failure(UNSAY_E_ARGUMENT, "steps is \(steps); it must be 0 or more")
-        }
-        let session = try Session(model, reference: nil, options: sessionSettings(options))
-        let owner = SessionHandle(session, options)
-        try session.add(examples(model, pointer, count, isGuard: false))
-        for _ in 0..<steps { _ = try session.step(onGradients: owner.onGradients) }
-        try session.commit()
+        let options = try read(options, over: sessionDefaults, named: "options")
+        try Session.finetune(
+            model, examples(model, pointer, count, isGuard: false), sessionSettings(options),
+            steps: Int(steps), onGradients: gradientsHook(options))
     }
 }

@@ -74,13 +74,6 @@ func sessionSettings(_ options: unsay_session_options) throws -> SessionOptions 
     return settings
 }
 
-private func flag(_ value: Int32, _ name: String) throws -> Bool {
-    guard value == 0 || value == 1 else {
-        throw Failure(UNSAY_E_ARGUMENT, "\(name) is \(value); it must be 0 or 1")
-    }
-    return value == 1
-}
-
 var runDefaults: unsay_run_options {
     let ours = RunOptions()
     var options = unsay_run_options()

@@ -1,0 +1,91 @@
+import CUnsay
+import Models
+import Support
+import Tokenizers
+import Training
+
+extension Example {
+    /// An example from outside, checked.
+    ///
+    /// - Parameters:
+    ///   - input, output: ids that were checked.
+    ///   - marks: one for each id of the output; nil to keep everything.
+    ///   - alsoAvoid: more ids to avoid, each at a position of the output.
+    ///   - weight: 0 means 1.
+    ///   - name: of the example in what is thrown.
+    /// - Throws: `UNSAY_E_ARGUMENT`.
+    package convenience init(
+        _ model: Model, input: [Int32], output: [Int32], marks: [Int8]? = nil,
+        alsoAvoid: [(position: Int, id: Int32)] = [], weight: Float = 1, named name: String
+    ) throws {
+        let marks = marks ?? [Int8](repeating: 1, count: output.count)
+        guard marks.count == output.count else {
+            throw Failure(
+                UNSAY_E_ARGUMENT,
+                "\(name) has \(marks.count) marks for \(output.count) tokens, the end included")
+        }
+        var more: [Int: [Int32]] = [:]
+        for (position, id) in alsoAvoid {
+            guard output.indices.contains(position) else {
+                throw Failure(
+                    UNSAY_E_ARGUMENT,
+                    "\(name).also_avoid names position \(position) of \(output.count) tokens")
+            }
+            try model.check(id, of: "\(name).also_avoid")
+            more[position, default: []].append(id)
+        }
+        let weight = weight == 0 ? 1 : weight
+        guard weight > 0, weight.isFinite else {
+            throw Failure(UNSAY_E_ARGUMENT, "\(name).weight is \(weight); it must be above 0")
+        }
+        let targets = try output.indices.map { position in
+            guard (-1...1).contains(marks[position]) else {
+                throw Failure(
+                    UNSAY_E_ARGUMENT,
+                    "\(name).marks[\(position)] is \(marks[position]); it must be -1, 0 or 1")
+            }
+            return TokenTarget(
+                id: output[position], mark: marks[position], alsoAvoid: more[position] ?? [],
+                weight: weight)
+        }
+        self.init(input: input, targets: targets)
+    }
+}
+
+/// Marks of the tokens that share a byte with a span of their text.
+///
+/// - Throws: `UNSAY_E_ARGUMENT` for a span that ends before it begins or outside the text.
+package func markSpans(
+    _ tokens: [Token], checking spans: [(begin: Int, end: Int)], extent: Extent
+) throws -> [Int8] {
+    let size = tokens.map(\.end).max() ?? 0
+    let ranges = try spans.enumerated().map { index, span in
+        guard span.begin >= 0, span.begin <= span.end, span.end <= size else {
+            throw Failure(
+                UNSAY_E_ARGUMENT,
+                "spans[\(index)] runs from \(span.begin) to \(span.end); the text has \(size) bytes"
+            )
+        }
+        return span.begin..<span.end
+    }
+    return markSpans(tokens, spans: ranges, extent: extent)
+}
+
+extension Session {
+    /// Trains a model on examples by likelihood for `steps` steps, and commits.
+    package static func finetune(
+        _ model: Model, _ examples: [Example], _ options: SessionOptions, steps: Int,
+        onGradients: GradientsHook? = nil
+    ) throws {
+        guard steps >= 0 else {
+            throw Failure(UNSAY_E_ARGUMENT, "steps is \(steps); it must be 0 or more")
+        }
+        var options = options
+        options.loss = UNSAY_LOSS_LIKELIHOOD
+        options.form = UNSAY_LOSS_EXACT
+        let session = try Session(model, reference: nil, options: options)
+        try session.add(examples)
+        for _ in 0..<steps { _ = try session.step(onGradients: onGradients) }
+        try session.commit()
+    }
+}

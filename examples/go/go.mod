@@ -1,0 +1,3 @@
+module unsay-example
+
+go 1.19
