@@ -92,9 +92,9 @@ void kernel_product(const kernel_product_shape *shape, const void *x,
     const float *row_units, const void *panels, const float *column_units, float *out);
 
 /* Packs all rows of x once where several calls multiply them, each by panels of its own;
- * blocks [first_block, end_block) of the kernel_depth_blocks that the depth is divided into.
- * The shape is that of the calls, but for panels, adds and is_packed; every call has all rows.
- * out: kernel_packed_rows_floats(shape). */
+ * blocks [first_block, end_block) of the kernel_depth_blocks that the depth is divided
+ * into. The shape is that of the calls, but for panels, adds and is_packed; every call has
+ * all rows. out: kernel_packed_rows_floats(shape). */
 size_t kernel_packed_rows_floats(const kernel_product_shape *shape);
 size_t kernel_depth_blocks(const kernel_product_shape *shape);
 void kernel_pack_rows(const kernel_product_shape *shape, const void *x, size_t first_block,
