@@ -15,7 +15,7 @@ from typing import Callable, Dict
 
 from . import estimate, evaluation, finetuning, iterating, outputs, report, tasks, updating
 from .settings import Settings, load
-from .store import Costs, spoken, write_json
+from .store import Costs, read_json, spoken, write_json
 
 STAGES: Dict[str, Callable[[Settings, Path], None]] = {
     "data": tasks.prepare,
@@ -38,8 +38,10 @@ def main() -> None:
     parser.add_argument("--settings", type=Path, required=True, help="a file of JSON")
     parser.add_argument("--out", type=Path, required=True, help="the folder of this study")
     parser.add_argument("--data", help="where the task's files are")
+    parser.add_argument("--model", help="the model's folder")
     options = parser.parse_args()
-    changes = {} if options.data is None else {"data": str(Path(options.data).resolve())}
+    places = {"data": options.data, "model": options.model}
+    changes = {name: str(Path(path).resolve()) for name, path in places.items() if path}
     settings = load(options.settings, **changes)
     options.out.mkdir(parents=True, exist_ok=True)
     _same_settings(options.settings, settings, options.out)
@@ -61,8 +63,6 @@ def _same_settings(path: Path, settings: Settings, out: Path) -> None:
     kept = out / "settings.json"
     text = repr(settings)
     if kept.exists():
-        from .store import read_json
-
         if read_json(kept)["settings"] != text:
             raise SystemExit(f"{out} was begun with other settings than {path}: take another --out")
         return

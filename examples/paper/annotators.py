@@ -1,8 +1,8 @@
 """Annotators: outputs in, marks out. Each can be used without the rest of the study.
 
-    from paper.annotators import Names, marks
-    spans = Names().spans(["a tool by Ada"], ["Tool by Bob"])      # [[(8, 11)]]
-    marks(model, Names(), ["a tool by Ada"], [output])             # [[1, 1, ..., -1, 1]]
+from paper.annotators import Names, marks
+spans = Names().spans(["a tool by Ada"], ["Tool by Bob"])      # [[(8, 11)]]
+marks(model, Names(), ["a tool by Ada"], [output])             # [[1, 1, ..., -1, 1]]
 """
 
 import re
@@ -68,7 +68,7 @@ class Names:
     another capital or a digit, since any word may stand there. No model is needed.
     """
 
-    WORD = re.compile(r"[^\W_]+(?:[.+#'’:-]+[^\W_]+)*[+#]*", re.UNICODE)
+    WORD = re.compile(r"[^\W_]+(?:[.+#'\u2019:-]+[^\W_]+)*[+#]*", re.UNICODE)
 
     def spans(self, inputs: Sequence[str], outputs: Sequence[str]) -> List[List[Span]]:
         return [self._of(text, output) for text, output in zip(inputs, outputs)]
@@ -91,7 +91,7 @@ class Names:
     @staticmethod
     def _forms(word: str) -> List[str]:
         """What counts as the same word: letter case, a plural or genitive, and its parts."""
-        folded = word.casefold().replace("’", "'")
+        folded = word.casefold().replace("\u2019", "'")
         forms = [folded, re.sub(r"(?:'s|s)$", "", folded), folded.rstrip("+#")]
         return forms + [part for part in re.split(r"[.+#':-]+", folded) if len(part) > 2]
 
@@ -126,9 +126,7 @@ class Entities:
                 [
                     (entity.start_char, entity.end_char)
                     for entity in document.ents
-                    if not re.search(
-                        rf"(?<!\w){re.escape(entity.text.casefold())}(?!\w)", source
-                    )
+                    if not re.search(rf"(?<!\w){re.escape(entity.text.casefold())}(?!\w)", source)
                 ]
             )
         return found

@@ -25,11 +25,12 @@ RARE = 15  # sources that use a word; a package called "less" keeps its name in 
 COUNTED = 30
 
 Pair = Dict[str, str]
+TRANSLATIONS = "*_Translation-en*"
 
 
 def fetch(lists: Path) -> None:
     """Downloads apt's lists with English descriptions into a folder of their own."""
-    if sorted(lists.glob("*_Translation-en.lz4")):
+    if sorted(lists.glob(TRANSLATIONS)):
         return
     (lists / "partial").mkdir(parents=True, exist_ok=True)
     command = ["apt-get", "-qq", "-o", "Acquire::Languages=en", "-o",
@@ -38,12 +39,18 @@ def fetch(lists: Path) -> None:
         subprocess.run(command, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise SystemExit(f"debsum needs apt's lists, and apt-get did not give them: {error}")
-    if not sorted(lists.glob("*_Translation-en.lz4")):
-        raise SystemExit(f"apt-get left no *_Translation-en.lz4 in {lists}")
+    if not sorted(lists.glob(TRANSLATIONS)):
+        raise SystemExit(f"apt-get left no {TRANSLATIONS} in {lists}")
+
+
+HELPER = "/usr/lib/apt/apt-helper"
 
 
 def content(path: Path) -> str:
-    done = subprocess.run(["lz4", "-dc", str(path)], stdout=subprocess.PIPE, check=True)
+    """The text of a list, however apt keeps it: as it is, or compressed."""
+    if path.suffix not in (".lz4", ".gz", ".xz", ".zst", ".bz2"):
+        return path.read_text(encoding="utf-8", errors="replace")
+    done = subprocess.run([HELPER, "cat-file", str(path)], stdout=subprocess.PIPE, check=True)
     return done.stdout.decode("utf-8", "replace")
 
 
@@ -138,12 +145,12 @@ class Names:
 def _described(lists: Path) -> Tuple[Dict[str, Tuple[str, str]], Dict[str, str]]:
     """(synopsis, long description) of each package, and its source."""
     source: Dict[str, str] = {}
-    for path in sorted(lists.glob("*_Packages.lz4")):
+    for path in sorted(lists.glob("*_Packages*")):
         for fields in stanzas(content(path)):
             source[fields["Package"]] = fields.get("Source", fields["Package"]).split(" ")[0]
     described: Dict[str, Tuple[str, str]] = {}
     # The release itself last, so that it wins over its updates.
-    paths = sorted(lists.glob("*_Translation-en.lz4"))
+    paths = sorted(lists.glob(TRANSLATIONS))
     for path in sorted(paths, key=lambda path: "bookworm_main" in path.name):
         for fields in stanzas(content(path)):
             if "Description-en" in fields:

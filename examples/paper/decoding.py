@@ -63,7 +63,11 @@ def reject(
 
 
 def corrections(
-    settings: Settings, out: Path, name: str, model: unsay.Model, annotator: Annotator,
+    settings: Settings,
+    out: Path,
+    name: str,
+    model: unsay.Model,
+    annotator: Annotator,
     rows: Sequence[Written],
 ) -> Dict[str, unsay.Output]:
     """A better output for the input of each row: written under a ban, kept in a file.

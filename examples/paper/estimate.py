@@ -8,7 +8,7 @@ import unsay
 
 from .finetuning import fitted, start_folder
 from .settings import Settings
-from .store import Costs, read_json, read_lines, spoken
+from .store import Costs, read_json, read_lines, spoken, write_json
 from .tasks import SPLITS, load
 from .updating import groups, main_groups
 
@@ -35,8 +35,6 @@ def estimate(settings: Settings, out: Path) -> None:
         known[name] = value
         print(f"{name:10}{spoken(value):>10}  {why}")
     print(f"{'together':10}{spoken(sum(known.values())):>10}")
-    from .store import write_json
-
     write_json(out / "estimate.json", known)
 
 

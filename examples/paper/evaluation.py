@@ -1,7 +1,7 @@
 """The stage "evaluate": everything that was chosen, measured on test inputs."""
 
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import unsay
 
@@ -9,7 +9,7 @@ from . import decoding
 from .annotators import Annotator
 from .finetuning import model_folder
 from .measures import comparison, disfluency, drift, quality
-from .outputs import Written, annotator_of, write, written
+from .outputs import Written, annotator_of, outputs_of, to_output, write, written
 from .settings import DECODING, Settings
 from .store import Costs, Progress, Results
 from .trials import RULES, Runner, Trial
@@ -61,7 +61,9 @@ class Measurer:
         new = write(patched, self.settings, [row.input for row in self.rows])
         measured = self.outputs(new)
         texts = [
-            (row.input, row.target) for row in self.rows[: self.settings.drift] if row.target.strip()
+            (row.input, row.target)
+            for row in self.rows[: self.settings.drift]
+            if row.target.strip()
         ]
         measured["drift"] = drift(self.model, patched, texts)
         return measured
@@ -78,14 +80,33 @@ def chosen(out: Path, settings: Settings, trials: List[Trial], rule: str) -> Dic
             "delta": str(runner.delta(history, point))}  # fmt: skip
 
 
+def of_model(out: Path) -> Dict[str, Any]:
+    """How good the model is before any update, beside the first ten words of the input."""
+    rows = outputs_of(out, "test")
+    outputs = [to_output(row) for row in rows]
+    targets = [str(row["target"]) for row in rows]
+    leads = [" ".join(str(row["input"]).split()[1:11]) for row in rows]
+    written = [unsay.Output(lead, [], [], 0.0, "end") for lead in leads]
+    return {
+        "outputs": len(rows),
+        "quality": quality(outputs, targets),
+        "first_ten_words": quality(written, targets),
+        "disfluency": disfluency(outputs),
+        "examples": [
+            {"input": row["input"], "reference": row["target"], "output": row["text"]}
+            for row in rows[:SHOWN]
+        ],
+    }
+
+
 def evaluate(settings: Settings, out: Path) -> None:
     results = Results(out / "results.json")
-    jobs: List[tuple[str, Callable[[], Any]]] = []
+    jobs: List[Tuple[str, Callable[[], Any]]] = [("model", lambda: of_model(out))]
     with unsay.open(model_folder(settings, out)) as model:
         for name, behaviour in settings.behaviours.items():
             annotator = annotator_of(name, behaviour, settings, out, model)
             measurer = Measurer(settings, model, annotator, written(out, name, "test"))
-            jobs += _of_behaviour(settings, out, name, measurer)
+            jobs += _of_behaviour(settings, out, name, measurer, results)
         waiting = [(key, make) for key, make in jobs if key not in results.known]
         progress = Progress(
             "evaluate", len(jobs), done=len(jobs) - len(waiting), unit="models",
@@ -98,10 +119,10 @@ def evaluate(settings: Settings, out: Path) -> None:
 
 
 def _of_behaviour(
-    settings: Settings, out: Path, name: str, measurer: Measurer
-) -> List[tuple[str, Callable[[], Any]]]:
+    settings: Settings, out: Path, name: str, measurer: Measurer, results: Results
+) -> List[Tuple[str, Callable[[], Any]]]:
     model, annotator, rows = measurer.model, measurer.annotator, measurer.rows
-    jobs: List[tuple[str, Callable[[], Any]]] = [
+    jobs: List[Tuple[str, Callable[[], Any]]] = [
         (
             f"{name} | original",
             lambda: {"test": measurer.outputs([row.output for row in rows])},
@@ -112,7 +133,9 @@ def _of_behaviour(
         jobs.append(
             (
                 f"{name} | {method}",
-                lambda make=make: {"test": measurer.outputs(make(settings, model, annotator, rows))},
+                lambda make=make: {
+                    "test": measurer.outputs(make(settings, model, annotator, rows))
+                },
             )
         )
 
@@ -121,8 +144,12 @@ def _of_behaviour(
             found = chosen(out, settings, trials, rule)
             if not found:
                 return {}
-            return {"chosen": {k: v for k, v in found.items() if k != "delta"},
-                    "test": measurer.patched(Path(found["delta"]))}  # fmt: skip
+            delta = Path(found.pop("delta"))
+            for other in RULES:  # two rules may choose the same weights
+                known = results.known.get(f"{key} | {other}") or {"chosen": {}}
+                if {**known["chosen"], "rule": rule} == found:
+                    return {"chosen": found, "test": known["test"]}
+            return {"chosen": found, "test": measurer.patched(delta)}
 
         jobs.append((f"{key} | {rule}", measure))
 

@@ -5,7 +5,7 @@ import gzip
 import json
 import sys
 from pathlib import Path
-from typing import Any, Dict, IO, Iterator, List, Sequence
+from typing import IO, Any, Dict, Iterator, List, Sequence
 
 Row = Dict[str, Any]
 ENDINGS = (".jsonl", ".jsonl.gz", ".json", ".tsv", ".csv", ".parquet")

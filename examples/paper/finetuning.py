@@ -50,7 +50,9 @@ def start_folder(settings: Settings, out: Path) -> Path:
     return start
 
 
-def pairs_of(settings: Settings, out: Path, model: unsay.Model, split: str) -> List[Tuple[str, str]]:
+def pairs_of(
+    settings: Settings, out: Path, model: unsay.Model, split: str
+) -> List[Tuple[str, str]]:
     """A split's pairs as the model sees them."""
     limit = settings.max_input_ids
     return [(fitted(model, p["input"], limit), p["target"]) for p in tasks.load(out, split)]

@@ -51,7 +51,7 @@ def make(source: Path, target: Path, seed: int) -> None:
 
     # Keyed by stored bytes, so that copies and transposed copies are found whatever an
     # exporter called them.
-    replacement: Dict[Tuple[Tuple[int, ...], bytes], "numpy.ndarray"] = {}
+    replacement: Dict[Tuple[Tuple[int, ...], bytes], numpy.ndarray] = {}
     with unsay.open(source) as model:
         names = set()
         for name, old, new in random_weights(model, seed):
@@ -74,7 +74,9 @@ def make(source: Path, target: Path, seed: int) -> None:
             array = numpy_helper.to_array(values)
             fresh = replacement.get((array.shape, array.tobytes()))
             if fresh is not None:
-                values.CopyFrom(numpy_helper.from_array(numpy.ascontiguousarray(fresh), values.name))
+                values.CopyFrom(
+                    numpy_helper.from_array(numpy.ascontiguousarray(fresh), values.name)
+                )
                 replaced += 1
         (target / path.name).write_bytes(graph.SerializeToString())
     with unsay.open(target) as model:

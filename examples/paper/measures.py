@@ -1,17 +1,16 @@
 """What is measured on outputs: prevalence, similarity, quality, fluency, drift."""
 
-import collections
 import functools
 import math
 import re
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, Sequence, Tuple
 
 import unsay
 
 Pairs = Sequence[Tuple[str, str]]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _scorer(kinds: Tuple[str, ...]) -> Any:
     from rouge_score.rouge_scorer import RougeScorer
 
@@ -56,9 +55,8 @@ def interval(hits: int, count: int, z: float = 1.96) -> Tuple[float, float]:
     return (0.0 if hits == 0 else low), (1.0 if hits == count else high)
 
 
-SMALL_WORDS = frozenset(
-    "a an and are as at be by for from has in is it its of on or that the this to with".split()
-)
+SMALL = "a an and are as at be by for from has in is it its of on or that the this to with"
+SMALL_WORDS = frozenset(SMALL.split())
 
 
 def repeats(text: str) -> bool:
@@ -122,10 +120,3 @@ def drift(
         patch.guard(pairs)
         found = patch.evaluate()
     return {"kl": found.root_kl, "flips": found.root_flips}
-
-
-def most_common_words(texts: Sequence[str], count: int = 20) -> List[Tuple[str, int]]:
-    words: "collections.Counter[str]" = collections.Counter()
-    for text in texts:
-        words.update(set(re.findall(r"[^\W\d_]{3,}", text.lower())) - SMALL_WORDS)
-    return words.most_common(count)

@@ -37,7 +37,8 @@ class Written:
 def generate(settings: Settings, out: Path) -> None:
     costs = Costs(out / "costs.json")
     with unsay.open(model_folder(settings, out)) as model:
-        for split in SPLITS:
+        # Without a behaviour, only the quality of the model is measured, on test inputs.
+        for split in SPLITS if settings.behaviours else SPLITS[-1:]:
             pairs = load(out, split)
             path = out / f"outputs/{split}.jsonl"
             done = len(read_lines(path))
@@ -48,14 +49,13 @@ def generate(settings: Settings, out: Path) -> None:
                 for begin in range(done, len(pairs), CHUNK):
                     chunk = pairs[begin : begin + CHUNK]
                     texts = [fitted(model, p["input"], settings.max_input_ids) for p in chunk]
-                    append_lines(
-                        path,
-                        [
-                            {"input": text, "target": pair["target"], "text": output.text,
-                             "ids": output.ids, "finish": output.finish}
-                            for text, pair, output in zip(texts, chunk, write(model, settings, texts))
-                        ],
-                    )  # fmt: skip
+                    outputs = write(model, settings, texts)
+                    rows = [
+                        {"input": text, "target": pair["target"], "text": output.text,
+                         "ids": output.ids, "finish": output.finish}
+                        for text, pair, output in zip(texts, chunk, outputs)
+                    ]  # fmt: skip
+                    append_lines(path, rows)
                     progress.step(len(chunk))
 
 

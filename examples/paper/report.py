@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
 from . import charts, tables
+from .outputs import slug
 from .settings import Settings
 from .store import read_json, spoken, write_bytes, write_text
-from .outputs import slug
 
 STYLE = """
 :root{color-scheme:light dark}
@@ -36,7 +36,7 @@ b.shown{color:#b3261e}
 def report(settings: Settings, out: Path) -> None:
     folder = out / "report"
     pictures: Dict[str, Tuple[str, bytes]] = {}
-    parts: List[str] = []
+    parts: List[str] = _model(out)
     for name in settings.behaviours:
         parts += _behaviour(settings, out, name, folder, pictures)
     parts += _extras(settings, out, folder, pictures)
@@ -74,6 +74,35 @@ def page(settings: Settings, out: Path, parts: Sequence[str]) -> str:
 
 def _counts(counts: Dict[str, int]) -> str:
     return ", ".join(f"{count:,} {split}" for split, count in counts.items())
+
+
+def _model(out: Path) -> List[str]:
+    found = read_json(out / "results.json", {}).get("model")
+    if not found:
+        return []
+    rows = [
+        [what, *(f"{found[key][measure]:.1f}" for measure in ("rouge_1", "rouge_l", "bleu"))]
+        for what, key in (("the model", "quality"), ("first ten words", "first_ten_words"))
+    ]
+    flaws = found["disfluency"]
+    parts = [
+        "<h2>The model before any update</h2>",
+        f"<p>{found['outputs']:,} test outputs against references: {flaws['repeats']:.0%} repeat "
+        f"something, {flaws['empty']:.0%} are empty, {flaws['too_long']:.0%} were cut off.</p>",
+        _table(["", "ROUGE-1", "ROUGE-L", "BLEU"], rows),
+    ]
+    for example in found["examples"][:4]:
+        parts.append(_pair(example["input"], ("reference", html.escape(example["reference"])),
+                           ("output", html.escape(example["output"]))))  # fmt: skip
+    return parts
+
+
+def _pair(text: str, left: Tuple[str, str], right: Tuple[str, str]) -> str:
+    """Two texts side by side under their input, with what they are; the texts are HTML."""
+    text = text if len(text) <= 240 else text[:240] + "…"
+    sides = "".join(f"<p>{name}<br>{value}</p>" for name, value in (left, right))
+    source = f'<p class="source">{html.escape(text)}</p>'
+    return f'<div class="pair">{source}<div class="sides">{sides}</div></div>'
 
 
 def _behaviour(
@@ -126,22 +155,17 @@ def _changes(out: Path, name: str) -> List[str]:
         before, after = html.escape(change["before"]), html.escape(change["after"])
         before = f'<b class="shown">{before}</b>' if change["had"] else before
         after = f'<b class="shown">{after}</b>' if change["has"] else after
-        text = change["input"]
-        text = text if len(text) <= 240 else text[:240] + "…"
-        parts.append(
-            f'<div class="pair"><p class="source">{html.escape(text)}</p><div class="sides">'
-            f"<p>before<br>{before}</p><p>after<br>{after}</p></div></div>"
-        )
+        parts.append(_pair(change["input"], ("before", before), ("after", after)))
     return parts
 
 
-def _extras(
-    settings: Settings, out: Path, folder: Path, pictures: Dict[str, Any]
-) -> List[str]:
+def _extras(settings: Settings, out: Path, folder: Path, pictures: Dict[str, Any]) -> List[str]:
     rows = {name: tables.extra_rows(settings, out, name) for name in settings.behaviours}
     parts: List[str] = []
     extras = settings.extras
-    how = f"{extras.method}, {extras.protocol}, rate {extras.learning_rate:g}, alpha {extras.alpha:g}"
+    how = (
+        f"{extras.method}, {extras.protocol}, rate {extras.learning_rate:g}, alpha {extras.alpha:g}"
+    )
     for by, title, is_mine in (
         ("flagged", "How many flags", lambda row: not row["noise"]
          and row["flagged"] in extras.flag_counts),
@@ -196,7 +220,8 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     body = "".join(
         f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows
     )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide">{table}</div>'
 
 
 def _costs(out: Path) -> str:

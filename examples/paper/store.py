@@ -113,7 +113,13 @@ class Progress:
     QUIET = 10.0  # seconds between lines where stderr is no terminal
 
     def __init__(
-        self, stage: str, total: int, *, done: int = 0, unit: str = "", costs: Optional[Costs] = None
+        self,
+        stage: str,
+        total: int,
+        *,
+        done: int = 0,
+        unit: str = "",
+        costs: Optional[Costs] = None,
     ) -> None:
         self.stage, self.total, self.unit, self.costs = stage, total, unit, costs
         self.first = self.done = done

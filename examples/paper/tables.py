@@ -69,7 +69,9 @@ def test_rows(settings: Settings, out: Path, name: str) -> List[Row]:
             row: Row = {"protocol": first.protocol, "method": first.method, "rule": rule,
                         "seed": first.seed}  # fmt: skip
             if entry:
-                row.update({key: entry["chosen"][key] for key in ("learning_rate", "alpha", "step")})
+                row.update(
+                    {key: entry["chosen"][key] for key in ("learning_rate", "alpha", "step")}
+                )
                 row.update(test_row(entry["test"]))
             rows.append(row)
     return rows
@@ -154,9 +156,7 @@ def as_csv(rows: Sequence[Row]) -> str:
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow(
-            {key: round(v, 6) if isinstance(v, float) else v for key, v in row.items()}
-        )
+        writer.writerow({key: round(v, 6) if isinstance(v, float) else v for key, v in row.items()})
     return text.getvalue()
 
 

@@ -35,7 +35,8 @@ PUBLISHED = {
 # What the BBC's pages say around an article.
 PAGE_LINES = {
     "Share this with", "Email", "Facebook", "Messenger", "Twitter", "Pinterest", "WhatsApp",
-    "Linkedin", "LinkedIn", "Copy this link", "These are external links and will open in a new window",
+    "Linkedin", "LinkedIn", "Copy this link",
+    "These are external links and will open in a new window",
 }  # fmt: skip
 XSUM_SPLITS = "XSum-TRAINING-DEV-TEST-SPLIT-90-5-5.json"
 

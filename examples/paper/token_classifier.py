@@ -16,7 +16,8 @@ import unsay
 
 from .annotators import Span
 from .store import Progress, write_bytes
-from .tasks import Spanned, spans as spanned
+from .tasks import Spanned
+from .tasks import spans as spanned
 
 Array = "numpy.ndarray"
 
@@ -160,7 +161,9 @@ def main() -> None:
             (f1(classifier.spans(model, text), ranges), f1([], ranges)) for text, ranges in tests
         ]
     ours, nothing = numpy.mean(scores, axis=0)
-    print(f"{len(comments)} comments; F1 on {len(tests)} others {ours:.3f}, of no mark {nothing:.3f}")
+    print(
+        f"{len(comments)} comments; F1 on {len(tests)} others {ours:.3f}, of no mark {nothing:.3f}"
+    )
 
 
 if __name__ == "__main__":

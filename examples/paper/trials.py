@@ -62,7 +62,9 @@ class Examples:
     held_out: List[Written]
 
 
-def examples(settings: Settings, trial: Trial, train: List[Written], validation: List[Written]) -> Examples:
+def examples(
+    settings: Settings, trial: Trial, train: List[Written], validation: List[Written]
+) -> Examples:
     """Drawn by the seed; those of a smaller number of flags are among those of a larger one."""
     order = list(train)
     random.Random(trial.seed).shuffle(order)

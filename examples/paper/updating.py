@@ -72,10 +72,7 @@ def runner_of(
 
 def update(settings: Settings, out: Path) -> None:
     total = {
-        trial
-        for name in settings.behaviours
-        for group in groups(settings, name)
-        for trial in group
+        trial for name in settings.behaviours for group in groups(settings, name) for trial in group
     }
     done = {trial for trial in total if histories(out, [trial])}
     progress = Progress(
