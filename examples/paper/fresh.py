@@ -11,28 +11,43 @@ import argparse
 import json
 import shutil
 from pathlib import Path
-from typing import Dict, Iterator, Tuple
+from typing import Any, Dict, Iterator, NamedTuple, Tuple
 
 import numpy
 import unsay
 
 
-def spread(name: str, info: unsay.ModelInfo) -> float:
+class Sizes(NamedTuple):
+    """What the initialisation depends on, named as in config.json."""
+
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_heads: int
+
+    @classmethod
+    def of(cls, config: Any) -> "Sizes":
+        """Of a config.json, or of what a model says about itself."""
+        values = config if isinstance(config, dict) else vars(config)
+        return cls(*(values[name] for name in cls._fields))
+
+
+def spread(name: str, sizes: Sizes) -> float:
     """The standard deviation of a weight in transformers' T5, initializer_factor 1."""
     if name.endswith(("shared.weight", "lm_head.weight", "embed_tokens.weight")):
         return 1.0
     if name.endswith(".q.weight"):
-        return float((info.d_model * info.d_kv) ** -0.5)
+        return float((sizes.d_model * sizes.d_kv) ** -0.5)
     if name.endswith(("SelfAttention.o.weight", "EncDecAttention.o.weight")):
-        return float((info.num_heads * info.d_kv) ** -0.5)
+        return float((sizes.num_heads * sizes.d_kv) ** -0.5)
     if name.endswith(".wo.weight"):
-        return float(info.d_ff**-0.5)
-    return float(info.d_model**-0.5)
+        return float(sizes.d_ff**-0.5)
+    return float(sizes.d_model**-0.5)
 
 
 def random_weights(
     model: unsay.Model, seed: int
-) -> Iterator[Tuple[str, "numpy.ndarray", "numpy.ndarray"]]:
+) -> Iterator[Tuple[str, numpy.ndarray, numpy.ndarray]]:
     """(name, the model's values, random values) of every weight."""
     generator = numpy.random.default_rng(seed)
     for tensor in model.tensors():
@@ -41,7 +56,7 @@ def random_weights(
             yield tensor.name, old, numpy.ones(tensor.shape, numpy.float32)
             continue
         values = generator.standard_normal(tensor.shape, dtype=numpy.float32)
-        yield tensor.name, old, values * numpy.float32(spread(tensor.name, model.info))
+        yield tensor.name, old, values * numpy.float32(spread(tensor.name, Sizes.of(model.info)))
 
 
 def make(source: Path, target: Path, seed: int) -> None:
@@ -90,10 +105,10 @@ def make(source: Path, target: Path, seed: int) -> None:
         raise SystemExit(f"{source}: its graphs do not hold {wrong or names} as stored numbers")
 
 
-def _tensors(graph: "object") -> Iterator["object"]:
+def _tensors(graph: Any) -> Iterator[Any]:
     """Initializers and constants of a graph and of the graphs inside its nodes."""
-    yield from graph.initializer  # type: ignore[attr-defined]
-    for node in graph.node:  # type: ignore[attr-defined]
+    yield from graph.initializer
+    for node in graph.node:
         for attribute in node.attribute:
             if attribute.HasField("g"):
                 yield from _tensors(attribute.g)
@@ -111,12 +126,11 @@ def container(config: Path, tokenizer: Path, target: Path, seed: int) -> None:
     sizes = json.loads(config.read_text(encoding="utf-8"))
     generator = numpy.random.default_rng(seed)
     tensors = []
-    info = _Sizes(sizes)
     for name, shape in shapes(sizes):
         values = numpy.ones(shape, numpy.float32)
         if not name.endswith("layer_norm.weight"):
             values = generator.standard_normal(shape, dtype=numpy.float32)
-            values *= numpy.float32(spread(name, info))  # type: ignore[arg-type]
+            values *= numpy.float32(spread(name, Sizes.of(sizes)))
         tensors.append(numpy_helper.from_array(values, name))
     target.mkdir(parents=True)
     graph = helper.make_graph([], "weights", [], [], initializer=tensors)
@@ -127,13 +141,7 @@ def container(config: Path, tokenizer: Path, target: Path, seed: int) -> None:
     shutil.copy(tokenizer, target / tokenizer.name)
 
 
-class _Sizes:
-    def __init__(self, config: Dict[str, int]) -> None:
-        self.d_model, self.d_kv = config["d_model"], config["d_kv"]
-        self.d_ff, self.num_heads = config["d_ff"], config["num_heads"]
-
-
-def shapes(config: Dict[str, int]) -> Iterator[Tuple[str, Tuple[int, ...]]]:
+def shapes(config: Dict[str, Any]) -> Iterator[Tuple[str, Tuple[int, ...]]]:
     """Names and shapes of the transformers state dict of a T5."""
     width, inner = config["d_model"], config["num_heads"] * config["d_kv"]
     is_gated = str(config.get("feed_forward_proj", "relu")).startswith("gated")

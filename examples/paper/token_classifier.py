@@ -8,6 +8,7 @@ in the format of Civil Comments Spans, and is an annotator like the others.
 """
 
 import argparse
+import io
 from pathlib import Path
 from typing import Iterable, List, Sequence, Tuple
 
@@ -19,10 +20,10 @@ from .store import Progress, write_bytes
 from .tasks import Spanned
 from .tasks import spans as spanned
 
-Array = "numpy.ndarray"
+Array = numpy.ndarray
 
 
-def labels(model: unsay.Model, text: str, marked: Sequence[Span]) -> "numpy.ndarray":
+def labels(model: unsay.Model, text: str, marked: Sequence[Span]) -> Array:
     """1 for each token that shares a character with a marked range; the end has 0."""
     found = numpy.zeros(len(model.encode(text).ids), numpy.float32)
     for index, (begin, end) in enumerate(model.encode(text).spans):
@@ -37,7 +38,7 @@ class Classifier:
         self.mean, self.scale = mean, scale
         self.weights, self.bias = weights, bias
 
-    def probabilities(self, model: unsay.Model, text: str) -> "numpy.ndarray":
+    def probabilities(self, model: unsay.Model, text: str) -> Array:
         """[tokens of the text, the end included]."""
         states = numpy.asarray(model.encoder_states(text))
         scores = ((states - self.mean) / self.scale) @ self.weights + self.bias
@@ -61,8 +62,6 @@ class Classifier:
         return found
 
     def save(self, path: Path) -> None:
-        import io
-
         file = io.BytesIO()
         numpy.savez(file, mean=self.mean, scale=self.scale, weights=self.weights, bias=self.bias)
         write_bytes(path, file.getvalue())
