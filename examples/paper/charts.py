@@ -1,6 +1,7 @@
 """The figures of a study, drawn with matplotlib."""
 
 import io
+import math
 from typing import Any, Dict, List, Sequence
 
 from .settings import AVOIDING
@@ -30,7 +31,8 @@ def closed(drawing: Any, kind: str) -> bytes:
     file = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     drawing.savefig(file, format=kind, dpi=150, metadata=metadata)
-    return file.getvalue() if not pyplot.close(drawing) else b""
+    pyplot.close(drawing)
+    return file.getvalue()
 
 
 def trade_off(points: Sequence[Row], tests: Sequence[Row], title: str, kind: str) -> bytes:
@@ -48,7 +50,7 @@ def trade_off(points: Sequence[Row], tests: Sequence[Row], title: str, kind: str
             shares, means, least, most = [], [], [], []
             for place, share in enumerate(GRID):
                 values = [curve[place] for curve in by_seed]
-                if all(value is not None for value in values):
+                if not any(math.isnan(value) for value in values):
                     shares.append(share)
                     means.append(sum(values) / len(values))
                     least.append(min(values))

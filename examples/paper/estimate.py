@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, List, Sequence, Tuple, Union
 
 import unsay
 
@@ -94,15 +94,19 @@ def seconds(settings: Settings, out: Path) -> List[Tuple[str, float, str]]:
 
 
 def _step_seconds(
-    model: unsay.Model, inputs: List[str], outputs: List[object], scope: str, batch_size: int
+    model: unsay.Model,
+    inputs: List[str],
+    outputs: Sequence[Union[str, unsay.Output]],
+    scope: str,
+    batch_size: int,
 ) -> float:
     """Measured on the sample, which stands for any batch."""
     marked = 0
     with model.patch(scope=scope, batch_size=batch_size, loss="ff") as patch:
         while marked < batch_size:
             for text, output in zip(inputs, outputs):
-                size = len(output.ids if hasattr(output, "ids") else model.encode(output).ids)
-                patch.add(text, output, marks=[-1] + [1] * (size - 1))
+                ids = model.encode(output).ids if isinstance(output, str) else output.ids
+                patch.add(text, output, marks=[-1] + [1] * (len(ids) - 1))
                 marked += 1
         patch.step()
         return patch.step().seconds

@@ -15,6 +15,8 @@ from .store import Costs, Progress, Results
 from .trials import RULES, Runner, Trial
 from .updating import extra_trials, histories, main_groups
 
+Job = Tuple[str, Callable[[], Any]]
+"""A key of the results, and what makes its value."""
 SHOWN = 8  # changed outputs that are kept for the report, of each kind
 
 
@@ -84,8 +86,8 @@ def of_model(out: Path) -> Dict[str, Any]:
     """How good the model is before any update, beside the first ten words of the input."""
     rows = outputs_of(out, "test")
     outputs = [to_output(row) for row in rows]
-    targets = [str(row["target"]) for row in rows]
-    leads = [" ".join(str(row["input"]).split()[1:11]) for row in rows]
+    targets = [row["target"] for row in rows]
+    leads = [" ".join(row["input"].split()[1:11]) for row in rows]
     written = [unsay.Output(lead, [], [], 0.0, "end") for lead in leads]
     return {
         "outputs": len(rows),
@@ -101,7 +103,7 @@ def of_model(out: Path) -> Dict[str, Any]:
 
 def evaluate(settings: Settings, out: Path) -> None:
     results = Results(out / "results.json")
-    jobs: List[Tuple[str, Callable[[], Any]]] = [("model", lambda: of_model(out))]
+    jobs: List[Job] = [("model", lambda: of_model(out))]
     with unsay.open(model_folder(settings, out)) as model:
         for name, behaviour in settings.behaviours.items():
             annotator = annotator_of(name, behaviour, settings, out, model)
@@ -120,24 +122,19 @@ def evaluate(settings: Settings, out: Path) -> None:
 
 def _of_behaviour(
     settings: Settings, out: Path, name: str, measurer: Measurer, results: Results
-) -> List[Tuple[str, Callable[[], Any]]]:
-    model, annotator, rows = measurer.model, measurer.annotator, measurer.rows
-    jobs: List[Tuple[str, Callable[[], Any]]] = [
-        (
-            f"{name} | original",
-            lambda: {"test": measurer.outputs([row.output for row in rows])},
-        )
-    ]
-    for method in DECODING:
+) -> List[Job]:
+    rows = measurer.rows
+
+    def decoded(method: str) -> Callable[[], Any]:
         make = getattr(decoding, method)
-        jobs.append(
-            (
-                f"{name} | {method}",
-                lambda make=make: {
-                    "test": measurer.outputs(make(settings, model, annotator, rows))
-                },
-            )
-        )
+        return lambda: {
+            "test": measurer.outputs(make(settings, measurer.model, measurer.annotator, rows))
+        }
+
+    jobs: List[Job] = [
+        (f"{name} | original", lambda: {"test": measurer.outputs([row.output for row in rows])})
+    ]
+    jobs += [(f"{name} | {method}", decoded(method)) for method in DECODING]
 
     def job(key: str, trials: List[Trial], rule: str) -> None:
         def measure() -> Any:

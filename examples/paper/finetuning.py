@@ -69,7 +69,7 @@ class Log:
 
     @property
     def seconds(self) -> float:
-        return sum(row["seconds"] for row in self.rows)
+        return float(sum(row["seconds"] for row in self.rows))
 
     def add(self, step: unsay.Step) -> None:
         if not self.is_cut:

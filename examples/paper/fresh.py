@@ -87,8 +87,9 @@ def make(source: Path, target: Path, seed: int) -> None:
         graph = onnx.load(path)
         for values in _tensors(graph.graph):
             array = numpy_helper.to_array(values)
-            fresh = replacement.get((array.shape, array.tobytes()))
-            if fresh is not None:
+            key = (array.shape, array.tobytes())
+            if key in replacement:
+                fresh = replacement[key]
                 values.CopyFrom(
                     numpy_helper.from_array(numpy.ascontiguousarray(fresh), values.name)
                 )

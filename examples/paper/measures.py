@@ -21,7 +21,7 @@ def rouge(pairs: Pairs, kind: str = "rougeL") -> float:
     """Mean F-measure of (expected, written), in percent."""
     scorer = _scorer((kind,))
     scores = [scorer.score(expected, text)[kind].fmeasure for expected, text in pairs]
-    return 100 * sum(scores) / len(scores)
+    return float(100 * sum(scores) / len(scores))
 
 
 def bleu(pairs: Pairs) -> float:

@@ -5,7 +5,7 @@ Both write lines as they go, in the order of the inputs, and go on where they st
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 import unsay
 
@@ -60,7 +60,7 @@ def generate(settings: Settings, out: Path) -> None:
 
 
 def write(
-    model: unsay.Model, settings: Settings, texts: List[str], **options: object
+    model: unsay.Model, settings: Settings, texts: List[str], **options: Any
 ) -> List[unsay.Output]:
     """Outputs of any number of inputs, as the study generates them."""
     found: List[unsay.Output] = []
@@ -129,11 +129,11 @@ def annotate(settings: Settings, out: Path) -> None:
                         progress.step(len(chunk))
 
 
-def to_output(row: Dict[str, object]) -> unsay.Output:
-    return unsay.Output(row["text"], row["ids"], [], 0.0, row["finish"])  # type: ignore[arg-type]
+def to_output(row: Dict[str, Any]) -> unsay.Output:
+    return unsay.Output(row["text"], row["ids"], [], 0.0, row["finish"])
 
 
-def outputs_of(out: Path, split: str) -> List[Dict[str, object]]:
+def outputs_of(out: Path, split: str) -> List[Dict[str, Any]]:
     rows = read_lines(out / f"outputs/{split}.jsonl")
     if len(rows) != len(load(out, split)):
         raise SystemExit(f"{len(rows)} outputs of the split {split}: run the stage generate first")
@@ -148,7 +148,7 @@ def written(out: Path, name: str, split: str) -> List[Written]:
         raise SystemExit(f"{len(found)} of {len(rows)} outputs are annotated: run annotate first")
     return [
         Written(
-            str(row["input"]), str(row["target"]), to_output(row),
+            row["input"], row["target"], to_output(row),
             [(begin, end) for begin, end in marked["spans"]], marked["marks"],
         )
         for row, marked in zip(rows, found)

@@ -2,9 +2,10 @@
 
 import csv
 import io
+import math
 import statistics
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 from .measures import gone
 from .settings import DECODING, Settings
@@ -121,11 +122,11 @@ def points(settings: Settings, out: Path, name: str) -> Iterator[Row]:
 GRID = [step / 20 for step in range(21)]
 
 
-def frontier(rows: Sequence[Row], measure: str) -> List[Optional[float]]:
+def frontier(rows: Sequence[Row], measure: str) -> List[float]:
     """For each share of the prevalence in `GRID`: the most of `measure` that is left at a
-    checkpoint where at least so much is gone; None where there is none."""
+    checkpoint where at least so much is gone; not a number where there is none."""
     known = [(0.0, 100.0)] + [(row["gone"], row[measure]) for row in rows]
-    return [max((y for x, y in known if x >= share), default=None) for share in GRID]
+    return [max((y for x, y in known if x >= share), default=math.nan) for share in GRID]
 
 
 def extra_rows(settings: Settings, out: Path, name: str) -> List[Row]:

@@ -42,7 +42,7 @@ class Classifier:
         """[tokens of the text, the end included]."""
         states = numpy.asarray(model.encoder_states(text))
         scores = ((states - self.mean) / self.scale) @ self.weights + self.bias
-        return 1 / (1 + numpy.exp(-numpy.clip(scores, -30, 30)))
+        return numpy.asarray(1 / (1 + numpy.exp(-numpy.clip(scores, -30, 30))))
 
     def spans(self, model: unsay.Model, text: str, threshold: float = 0.5) -> List[Span]:
         """Runs of tokens at or above the threshold, as characters of the text."""
