@@ -1,5 +1,6 @@
 """The pipeline of examples/paper on small data: its parts, and a whole study that is killed."""
 
+import collections
 import csv
 import gzip
 import json
@@ -152,6 +153,9 @@ def test_debsum_hides_names_drops_duplicates_and_splits_by_source(tmp_path):
     for split, pair in found:
         assert split_of.setdefault(debsum.group_of(pair["source"]), split) == split
     assert len(set(split_of)) == 12
+    shares = collections.Counter(debsum.split_of(f"source{number}") for number in range(2000))
+    assert 1750 < shares["train"] < 1850 and 70 < shares["test"] < 130, shares
+    assert set(split_of.values()) == {"train"}  # libdelta1 by itself would be in test
 
 
 # Annotators
