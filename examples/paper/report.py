@@ -11,6 +11,7 @@ from . import charts, tables
 from .outputs import slug
 from .settings import Settings
 from .store import read_json, spoken, write_bytes, write_text
+from .tasks import SPLITS
 
 STYLE = """
 :root{color-scheme:light dark}
@@ -23,7 +24,7 @@ img{max-width:100%;height:auto;background:#fff}
 table{border-collapse:collapse;font-size:.9rem}
 td,th{border-bottom:1px solid #8884;padding:.3rem .6rem;text-align:right;
 overflow-wrap:normal;white-space:nowrap}
-td:first-child,th:first-child,td:nth-child(2),th:nth-child(2){text-align:left}
+td:first-child,th:first-child,.texts td:nth-child(2),.texts th:nth-child(2){text-align:left}
 .pair{border:1px solid #8886;border-radius:.4rem;padding:.6rem;margin:.6rem 0}
 .pair p{margin:.2rem 0}
 .sides{display:grid;grid-template-columns:1fr 1fr;gap:.8rem}
@@ -73,7 +74,7 @@ def page(settings: Settings, out: Path, parts: Sequence[str]) -> str:
 
 
 def _counts(counts: Dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {split}" for split, count in counts.items())
+    return ", ".join(f"{counts[split]:,} {split}" for split in SPLITS if split in counts)
 
 
 def _model(out: Path) -> List[str]:
@@ -133,7 +134,7 @@ def _behaviour(
         "<p>On test inputs. Others: outputs that did not have the behaviour, new against old; "
         "the interval of the prevalence is Wilson's; ranges are over seeds.</p>"
     )
-    parts.append(_table(tables.HEADINGS, rows))
+    parts.append(_table(tables.HEADINGS, rows, has_texts=True))
     parts += _changes(out, name)
     return parts
 
@@ -201,6 +202,7 @@ def _extras(settings: Settings, out: Path, folder: Path, pictures: Dict[str, Any
                      f"{row['same']:.1%}", f"{row['drift_kl']:.4f}"]
                     for row in iterated
                 ],
+                has_texts=True,
             )
         )  # fmt: skip
     return parts
@@ -215,13 +217,14 @@ def _picture(picture: Tuple[str, bytes], caption: str) -> str:
     )
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], has_texts: bool = False) -> str:
+    """A table of figures; its first column is text, and the second where `has_texts`."""
     head = "".join(f"<th>{html.escape(text)}</th>" for text in headings)
     body = "".join(
         f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows
     )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="wide">{table}</div>'
+    return f'<div class="wide{" texts" if has_texts else ""}">{table}</div>'
 
 
 def _costs(out: Path) -> str:
