@@ -30,7 +30,8 @@ TRANSLATIONS = "*_Translation-en*"
 
 def fetch(lists: Path) -> None:
     """Downloads apt's lists with English descriptions into a folder of their own."""
-    if sorted(lists.glob(TRANSLATIONS)):
+    complete = lists / "complete"
+    if complete.exists():
         return
     (lists / "partial").mkdir(parents=True, exist_ok=True)
     command = ["apt-get", "-qq", "-o", "Acquire::Languages=en", "-o",
@@ -41,6 +42,7 @@ def fetch(lists: Path) -> None:
         raise SystemExit(f"debsum needs apt's lists, and apt-get did not give them: {error}")
     if not sorted(lists.glob(TRANSLATIONS)):
         raise SystemExit(f"apt-get left no {TRANSLATIONS} in {lists}")
+    complete.touch()
 
 
 HELPER = "/usr/lib/apt/apt-helper"
@@ -240,7 +242,8 @@ def main() -> None:
     parser.add_argument("--lists", type=Path, help="apt's lists; default: OUT/lists, fetched")
     options = parser.parse_args()
     lists = options.lists or options.out / "lists"
-    fetch(lists)
+    if options.lists is None:
+        fetch(lists)
     dropped: Counter[str] = collections.Counter()
     split: Dict[str, List[Pair]] = {"train": [], "validation": [], "test": []}
     for name, pair in pairs(lists, dropped):

@@ -1,5 +1,6 @@
 """The stage "train": fine-tunes the model that the study is about, and goes on after a kill."""
 
+import shutil
 import time
 from pathlib import Path
 from typing import List, Tuple
@@ -45,6 +46,7 @@ def start_folder(settings: Settings, out: Path) -> Path:
         return source
     start = out / "start"
     if not start.exists():
+        shutil.rmtree(out / "start.part", ignore_errors=True)  # of a run that was killed
         fresh.make(source, out / "start.part", training.seed)
         (out / "start.part").rename(start)
     return start
