@@ -31,8 +31,8 @@ C_LINK := -Lbuild/lib -lunsay -Wl,-rpath,$(CURDIR)/build/lib -lm -lpthread
 C_SOURCES = $(shell find Sources include Tests/c Tests/abi/client.c examples/c -name '*.c' -o -name '*.h' \
     -o -name '*.cpp' -o -name '*.cc' | sort)
 
-.PHONY: help setup build demo test test-swift test-threads test-c test-python test-large fuzz bench results bench-products \
-    bench-tokenizers install install-files deb hosts test-package wheel docs docs-swift abi reproducible \
+.PHONY: help setup build demo test test-swift test-threads test-c test-python test-large fuzz bench results study train-debsum \
+    bench-products bench-tokenizers install install-files deb hosts test-package wheel docs docs-swift abi reproducible \
     format lint clean
 
 help: ## list the targets
@@ -106,7 +106,7 @@ reproducible: ## two builds in different folders: the same bytes? twice as long 
 test-large: $(VENV)/ready build/lib/libunsay.so ## a model of 2.6 GB, opened, trained and saved; needs 16 GB of memory and of disk
 	$(IN_VENV) -m pytest -q -s Tests/python/large.py
 
-$(VENV)/ready: scripts/requirements.txt
+$(VENV)/ready: scripts/requirements.txt examples/paper/requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
@@ -122,15 +122,22 @@ fuzz: setup $(VENV)/ready build/lib/libunsay.so ## run each fuzz target for SECO
 	@Tests/Fuzz/run.sh build/fuzz/release/fuzz build/fuzz $(SECONDS)
 
 PEERS := $(VENV)-peers
-RESULTS := $(VENV)-results
 
-$(RESULTS)/ready: scripts/requirements-results.txt scripts/requirements.txt
-	$(PYTHON) -m venv $(RESULTS)
-	$(RESULTS)/bin/pip install --quiet --disable-pip-version-check -r $<
-	@touch $@
+results: build $(VENV)/ready ## docs/results.md anew: every loss on debsum; half an hour
+	$(IN_VENV) scripts/results.py
 
-results: build $(RESULTS)/ready ## docs/results.md anew: every loss on debsum; half an hour
-	PYTHONPATH=bindings/python/src $(RESULTS)/bin/python scripts/results.py
+STUDY ?= debsum
+OUT ?= build/$(STUDY)
+IN_STUDY = PYTHONPATH=bindings/python/src:examples $(VENV)/bin/python -m paper
+STUDY_OPTIONS = --settings examples/paper/studies/$(STUDY).json --out $(OUT)
+
+study: build $(VENV)/ready ## the paper's experiment, resumable: STUDY (debsum) into OUT (build/STUDY); overnight
+	$(IN_STUDY) data $(STUDY_OPTIONS)
+	$(IN_STUDY) estimate $(STUDY_OPTIONS)
+	$(IN_STUDY) all $(STUDY_OPTIONS)
+
+train-debsum: build $(VENV)/ready ## the embedded model anew from random weights, resumable; 12 hours
+	$(MAKE) --no-print-directory study STUDY=train-debsum
 
 $(PEERS)/ready: Benchmarks/requirements.txt scripts/requirements.txt
 	$(PYTHON) -m venv $(PEERS)
@@ -195,4 +202,4 @@ lint: $(VENV)/ready ## formatters as judges, type checks, header rules, floors
 	$(PYTHON) scripts/check_floors.py
 
 clean: ## remove what was built
-	rm -rf $(SCRATCH) build $(PACKAGED) $(VENV) $(PEERS) $(RESULTS)
+	rm -rf $(SCRATCH) build $(PACKAGED) $(VENV) $(PEERS)

@@ -13,15 +13,21 @@ import argparse
 import json
 import lzma
 import random
-import re
+import sys
 import time
 from pathlib import Path
 
-import sacrebleu
 import unsay
-from rouge_score.rouge_scorer import RougeScorer
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "examples"))
+
+from paper import decoding, store  # noqa: E402
+from paper.annotators import Phrases  # noqa: E402
+from paper.measures import gone, similarity  # noqa: E402
+from paper.outputs import Written  # noqa: E402
+from paper.settings import Settings  # noqa: E402
+
 MODEL = ROOT / "models/debsum"
 BEHAVIOURS = {
     # name: the phrase to avoid, which of its tokens, and the scopes that are tried
@@ -45,7 +51,7 @@ class Study:
     def __init__(self, model, outputs, name):
         self.model, self.name = model, name
         self.phrase, self.extent, self.scopes = BEHAVIOURS[name]
-        self.pattern = re.compile(rf"(?<!\w){re.escape(self.phrase)}(?!\w)", re.IGNORECASE)
+        self.annotator = Phrases([self.phrase])
         self.outputs = outputs
         pairs = outputs["train"]
         random.Random(0).shuffle(pairs)
@@ -54,7 +60,7 @@ class Study:
         self.kept, self.guard = clean[:KEPT], clean[KEPT : KEPT + GUARD]
 
     def has(self, output):
-        return self.pattern.search(output.text) is not None
+        return bool(self.annotator.spans([""], [output.text])[0])
 
     def train(self, loss, scope, rate, alpha):
         """A patched model, the guard's KL and the seconds of training."""
@@ -77,8 +83,8 @@ class Study:
     def measure(self, new, split):
         """Prevalence, and how much of the old outputs is left, on a split's inputs."""
         pairs = [(old, now) for (_, old), now in zip(self.outputs[split], new)]
-        had = [pair for pair in pairs if self.has(pair[0])]
-        others = [pair for pair in pairs if not self.has(pair[0])]
+        had = [(old.text, now.text) for old, now in pairs if self.has(old)]
+        others = [(old.text, now.text) for old, now in pairs if not self.has(old)]
         return {
             "inputs": len(pairs),
             "before": len(had),
@@ -91,54 +97,26 @@ class Study:
         texts = [text for text, _ in self.outputs[split]]
         return model.generate(texts, max_new_tokens=MAX_NEW_TOKENS, **options)
 
-    def resample(self, split, tries=16):
+    def resample(self, split):
         """Draws again and again where the greedy output has the phrase."""
-        new = [output for _, output in self.outputs[split]]
-        for seed in range(tries):
-            bad = [index for index, output in enumerate(new) if self.has(output)]
-            if not bad:
-                break
-            texts = [self.outputs[split][index][0] for index in bad]
-            drawn = self.model.generate(
-                texts, max_new_tokens=MAX_NEW_TOKENS, do_sample=True, seed=seed
-            )
-            for index, output in zip(bad, drawn):
-                new[index] = output
-        return new
+        rows = [
+            Written(text, "", output, self.annotator.spans([text], [output.text])[0], [])
+            for text, output in self.outputs[split]
+        ]
+        settings = Settings("debsum", str(MODEL), {}, {}, max_new_tokens=MAX_NEW_TOKENS)
+        return decoding.reject(settings, self.model, self.annotator, rows)
 
 
-def similarity(pairs):
-    if not pairs:
-        return {"same": 1.0, "bleu": 100.0, "rouge_l": 100.0}
-    scorer = RougeScorer(["rougeL"])
-    rouge = [scorer.score(old.text, new.text)["rougeL"].fmeasure for old, new in pairs]
-    bleu = sacrebleu.corpus_bleu([new.text for _, new in pairs], [[old.text for old, _ in pairs]])
-    return {
-        "same": sum(old.text == new.text for old, new in pairs) / len(pairs),
-        "bleu": bleu.score,
-        "rouge_l": 100 * sum(rouge) / len(rouge),
-    }
-
-
-class Results:
-    """What is known so far, in a file."""
-
-    def __init__(self, path):
-        self.path = path
-        self.known = json.loads(path.read_text()) if path.exists() else {}
+class Results(store.Results):
+    """What is known so far, in a file; says what is new."""
 
     def get(self, key, make):
         name = " | ".join(str(part) for part in key)
-        if name not in self.known:
-            self.known[name] = make()
-            self.path.parent.mkdir(exist_ok=True, parents=True)
-            self.path.write_text(json.dumps(self.known, indent=1))
-            print(name, json.dumps(self.known[name]), flush=True)
-        return self.known[name]
-
-
-def gone(measured):
-    return 1 - measured["after"] / max(1, measured["before"])
+        is_new = name not in self.known
+        value = super().get(name, make)
+        if is_new:
+            print(name, json.dumps(value), flush=True)
+        return value
 
 
 def choose(trials):

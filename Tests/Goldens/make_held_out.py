@@ -7,11 +7,10 @@ to whole words that fit. Nothing equals a training input.
 
     python3 make_held_out.py CORPUS
 
-CORPUS is the folder that models/debsum/scripts/01_prepare_corpus.py fills (train, val and
-test.jsonl.gz). Needs torch, transformers, onnx and sentencepiece; takes two minutes.
+CORPUS is the folder that examples/paper/debsum.py fills (train, validation and test.jsonl).
+Needs torch, transformers, onnx and sentencepiece; takes two minutes.
 """
 
-import gzip
 import json
 import re
 import sys
@@ -29,7 +28,7 @@ SIMPLE = re.compile(r"\bsimple\b", re.IGNORECASE)
 
 
 def rows(path):
-    with gzip.open(path, "rt", encoding="utf-8") as file:
+    with open(path, encoding="utf-8") as file:
         return [json.loads(line) for line in file]
 
 
@@ -44,10 +43,10 @@ def main():
     corpus = Path(sys.argv[1])
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(MODEL / "spiece.model"))
     model = checkpoint.load(MODEL)
-    seen = {row["input"] for row in rows(corpus / "train.jsonl.gz")}
+    seen = {row["input"] for row in rows(corpus / "train.jsonl")}
     candidates = []
-    for split in ("test", "val"):
-        for row in rows(corpus / f"{split}.jsonl.gz"):
+    for split in ("test", "validation"):
+        for row in rows(corpus / f"{split}.jsonl"):
             text = fitting(pieces, row["input"])
             if row["input"] not in seen and text not in seen:
                 seen.add(text)

@@ -119,7 +119,7 @@ def _by_avoid(model: "BaseModel", output: Tokens, avoid: Avoid, extent: int) -> 
             found.append(
                 _filled(functions.mark_phrases, pointer, outs.array, texts, len(phrases), extent)
             )
-        if ranges:
+        if ranges or not phrases:  # nothing to avoid: one mark per token all the same
             spans = _spans(model, output, ranges)
             found.append(
                 _filled(functions.mark_spans, pointer, outs.array, spans, len(spans), extent)

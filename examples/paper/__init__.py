@@ -1,0 +1,1 @@
+"""The experiment of the paper that Unsay's method comes from, reproduced and extended."""
