@@ -35,6 +35,9 @@ let sharedObject: [LinkerSetting] = [
         "-static-stdlib", "-use-ld=lld",
         "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/UnsayLibrary/exports.map",
         "-Xlinker", "-soname=libunsay.so.1",
+        // Allocations end up in UnsayLibrary/allocation.cc.
+        "-Xlinker", "--wrap=malloc", "-Xlinker", "--wrap=calloc", "-Xlinker", "--wrap=realloc",
+        "-Xlinker", "--wrap=posix_memalign", "-Xlinker", "--wrap=_Znwm",
         // SANITIZE=1: a sanitizer's functions are in the program that loads it.
         "-Xlinker", "-z", "-Xlinker", isSanitizing ? "undefs" : "defs",
         // The pool's workers live as long as the process: never unmap their code.
@@ -118,8 +121,8 @@ let package = Package(
 
         // 7
         .target(
-            name: "UnsayLibrary", dependencies: ["UnsayABI"], exclude: ["exports.map"],
-            linkerSettings: sharedObject),
+            name: "UnsayLibrary", dependencies: ["UnsayABI", "CSupport"], exclude: ["exports.map"],
+            cxxSettings: [.unsafeFlags(["-fvisibility=hidden"])], linkerSettings: sharedObject),
 
         // Tests: one target per target tested.
         .testTarget(

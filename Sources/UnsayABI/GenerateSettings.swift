@@ -31,10 +31,12 @@ private let mostRows: Int32 = 1024
 /// A caller's options, checked.
 ///
 /// - Parameter inputs: how many inputs there are.
+/// - Parameter name: what messages call the struct.
 func generateSettings(
-    _ pointer: UnsafePointer<unsay_generate_options>?, _ model: Model, inputs: Int
+    _ pointer: UnsafePointer<unsay_generate_options>?, _ model: Model, inputs: Int,
+    named name: String = "options"
 ) throws -> GenerateOptions {
-    let options = try read(pointer, over: generateDefaults, named: "options")
+    let options = try read(pointer, over: generateDefaults, named: name)
     var settings = GenerateOptions()
     try readLengths(options, &settings)
     try readBeams(options, &settings)

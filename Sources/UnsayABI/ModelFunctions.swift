@@ -61,7 +61,11 @@ private func openSettings(
         workers: Workers(threads: Int(options.threads)),
         precision: try precision(of: options.compute), allowLinks: options.allow_links != 0,
         tokenizerPath: try options.tokenizer_path.map {
-            try requireString($0, "tokenizer_path")
+            let path = try requireString($0, "tokenizer_path")
+            guard !path.isEmpty else {
+                throw Failure(UNSAY_E_ARGUMENT, "tokenizer_path is empty: NULL is for none")
+            }
+            return path
         },
         variant: try options.variant.map { try requireString($0, "variant") })
 }
