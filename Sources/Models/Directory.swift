@@ -13,7 +13,8 @@ final class Directory: Sendable {
         descriptor = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else {
             throw Failure(
-                errno == ENOENT ? UNSAY_E_NOT_FOUND : UNSAY_E_IO,
+                errno == ENOENT
+                    ? UNSAY_E_NOT_FOUND : errno == ENOMEM ? UNSAY_E_MEMORY : UNSAY_E_IO,
                 "folder \(path) cannot be opened: \(systemError())")
         }
     }

@@ -102,7 +102,8 @@ public func unsay_embed(
             throw Failure(UNSAY_E_ARGUMENT, "normalize is \(normalize); it must be 0 or 1")
         }
         let ids = try model.ids(inputs, count, "inputs")
-        try checkRoom(ids.count, model.configuration.dModel, capacity, need, "embeddings",
+        try checkRoom(
+            ids.count, model.configuration.dModel, capacity, need, "embeddings",
             countName: "need")
         guard !ids.isEmpty else { return }
         try embed(model, ids, normalize: normalize == 1, into: require(embeddings, "embeddings"))
