@@ -2,10 +2,11 @@
  *
  *     memory_faults MODEL_FOLDER SCRATCH_FOLDER [STRIDE [NAME]]
  *
- * STRIDE n tries every n-th allocation only; NAME one operation only. After each fault the
- * operation has answered UNSAY_E_MEMORY or done its work; done again it gives what it
- * always gives, and no more memory is in use than without the fault. Prints a line for
- * each operation; 1 if anything else happened. */
+ * STRIDE n tries every n-th allocation only; NAME one operation only. Then the operation
+ * runs with as little address space as makes it fail, and step by step with more
+ * (RLIMIT_AS). After each fault it has answered UNSAY_E_MEMORY or done its work; done again
+ * it gives what it always gives, and no more memory is in use than without the fault.
+ * Prints a line for each operation; 1 if anything else happened. */
 #define _GNU_SOURCE
 #include "memory.h"
 #include <dlfcn.h>
@@ -31,6 +32,40 @@ typedef struct outcome {
 
 static outcome *shared;
 
+/* What an operation meets: its n-th allocation fails, or so many bytes of address space are
+ * all that is left. */
+typedef struct fault {
+    long number; /* NEVER = none */
+    long bytes;  /* NO_LIMIT = as many as there are */
+} fault;
+enum { NO_LIMIT = -1 };
+#define NEVER LONG_MAX
+
+/* More than any of the operations needs. */
+enum { MOST_BYTES = 64 << 20 };
+
+/* Limits the process to the address space that it has and `bytes` more. */
+static void limit_to(long bytes) {
+    struct rlimit limit;
+    getrlimit(RLIMIT_AS, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    if (bytes != NO_LIMIT) {
+        unsigned long pages = 0;
+        FILE *file = fopen("/proc/self/statm", "r");
+        if (file == NULL || fscanf(file, "%lu", &pages) != 1) abort();
+        fclose(file);
+        limit.rlim_cur =
+            pages * (unsigned long)sysconf(_SC_PAGESIZE) + (unsigned long)bytes;
+    }
+    setrlimit(RLIMIT_AS, &limit);
+}
+
+/* The stack grows where memory is short as well: before that, once and for all. */
+static void grow_stack(void) {
+    volatile char deep[512 << 10];
+    for (size_t i = 0; i < sizeof deep; i += 4096) deep[i] = 1;
+}
+
 void memory_defect(const char *sentence, const char *detail) {
     memory_disarm();
     snprintf(shared->sentence, sizeof shared->sentence, "%s %s", sentence, detail);
@@ -38,11 +73,13 @@ void memory_defect(const char *sentence, const char *detail) {
 }
 
 /* The operation with a fault, and without. */
-static unsay_status round_of(const operation *tried, world *w, long number) {
+static unsay_status round_of(const operation *tried, world *w, fault met) {
     w->digest = 0;
-    memory_arm(number);
+    limit_to(met.bytes);
+    memory_arm(met.number);
     unsay_status status = tried->run(w);
     memory_disarm();
+    limit_to(NO_LIMIT);
     shared->digest = w->digest;
     if (status != UNSAY_OK) {
         snprintf(shared->sentence, sizeof shared->sentence, "%s", unsay_last_error());
@@ -69,24 +106,26 @@ enum { TWICE = 7 };
 
 /* A second round shows what is left behind beyond what a first one fills for good; then
  * everything is closed. */
-static void attempt(const operation *tried, world *w, long number) {
+static void attempt(const operation *tried, world *w, fault met) {
+    long begun = memory_live(); /* what the parent had */
+    grow_stack();
     fail_once(w);
     tried->prepare(w);
-    shared->status = round_of(tried, w, number);
-    if (number == LONG_MAX || number % TWICE == 0) {
+    shared->status = round_of(tried, w, met);
+    if (met.number == NEVER || met.number % TWICE == 0) {
         outcome first = *shared;
         long live = memory_live();
-        round_of(tried, w, number);
+        round_of(tried, w, met);
         *shared = first;
         shared->leaked = memory_live() - live;
     }
     close_world(w);
-    shared->live = memory_live();
+    shared->live = memory_live() - begun;
     shared->is_complete = 1;
 }
 
 /* Runs it in a child; how that ended, as waitpid says. */
-static int in_child(const operation *tried, world w, long number) {
+static int in_child(const operation *tried, world w, fault met) {
     memset(shared, 0, sizeof *shared);
     pid_t child = fork();
     if (child == 0) {
@@ -94,7 +133,7 @@ static int in_child(const operation *tried, world w, long number) {
         setrlimit(RLIMIT_CORE, &no_core);
         memory_record(&shared->fault);
         alarm(300);
-        attempt(tried, &w, number);
+        attempt(tried, &w, met);
         _exit(0);
     }
     int status = 0;
@@ -123,37 +162,57 @@ static const char *verdict(int status, const outcome *good) {
     return NULL;
 }
 
-static void complain(const operation *tried, long number, const char *what) {
-    Dl_info from = {.dli_fname = "?"};
+static void complain(const operation *tried, fault met, const char *what) {
+    Dl_info from = {.dli_fname = "/?"};
     dladdr(shared->fault.caller, &from);
-    printf("%s, allocation %ld, of %zu bytes, by %s+0x%zx: %s. %s\n", tried->name, number,
-        shared->fault.size,
-        strrchr(from.dli_fname, '/') ? strrchr(from.dli_fname, '/') : "?",
-        (size_t)((char *)shared->fault.caller - (char *)from.dli_fbase), what,
-        shared->sentence);
+    if (met.bytes != NO_LIMIT)
+        printf("%s, with %ld bytes left: %s. %s\n", tried->name, met.bytes, what,
+            shared->sentence);
+    else
+        printf("%s, allocation %ld, of %zu bytes, by %s+0x%zx: %s. %s\n", tried->name,
+            met.number, shared->fault.size, strrchr(from.dli_fname, '/'),
+            (size_t)((char *)shared->fault.caller - (char *)from.dli_fbase), what,
+            shared->sentence);
+}
+
+typedef struct tally {
+    long answered, done, wrong;
+} tally;
+
+static void try_one(
+    const operation *tried, world w, fault met, const outcome *good, tally *t) {
+    int status = in_child(tried, w, met);
+    const char *problem = verdict(status, good);
+    if (problem == NULL) {
+        if (shared->status == UNSAY_OK)
+            t->done++;
+        else
+            t->answered++;
+    } else if (++t->wrong <= 20 || WIFSIGNALED(status)) {
+        complain(tried, met, problem);
+    }
 }
 
 /* The faults of one operation that were not answered as they should be. */
 static long try_all(const operation *tried, world w, long stride) {
-    in_child(tried, w, LONG_MAX);
+    const fault none = {NEVER, NO_LIMIT};
+    in_child(tried, w, none);
     outcome good = *shared;
     if (!good.is_complete || good.status != UNSAY_OK || good.digest != good.digest_again) {
-        complain(tried, 0, "fails without a fault");
+        complain(tried, none, "fails without a fault");
         return 1;
     }
-    long answered = 0, done = 0, wrong = 0;
-    for (long number = 1; number <= good.fault.seen; number += stride) {
-        int status = in_child(tried, w, number);
-        const char *problem = verdict(status, &good);
-        if (problem != NULL && (++wrong <= 20 || WIFSIGNALED(status))) complain(tried, number, problem);
-        if (problem == NULL && shared->status == UNSAY_OK) done++;
-        if (problem == NULL && shared->status != UNSAY_OK) answered++;
-    }
-    printf("%s: of %ld allocations %ld failed: %ld answered, %ld done all the same, "
-           "%ld wrong\n",
-        tried->name, good.fault.seen, answered + done + wrong, answered, done, wrong);
+    tally one = {0}, all = {0};
+    for (long number = 1; number <= good.fault.seen; number += stride)
+        try_one(tried, w, (fault){number, NO_LIMIT}, &good, &one);
+    for (long bytes = 0; bytes < MOST_BYTES; bytes += bytes / 4 + (64 << 10))
+        try_one(tried, w, (fault){NEVER, bytes}, &good, &all);
+    printf("%s: of %ld allocations %ld failed: %ld answered, %ld done all the same, %ld "
+           "wrong; short of memory: %ld answered, %ld done, %ld wrong\n",
+        tried->name, good.fault.seen, one.answered + one.done + one.wrong, one.answered,
+        one.done, one.wrong, all.answered, all.done, all.wrong);
     fflush(stdout);
-    return wrong;
+    return one.wrong + all.wrong;
 }
 
 int main(int count, char **arguments) {

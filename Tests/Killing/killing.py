@@ -17,12 +17,17 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Callable, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 import unsay
 
 TINY = Path(__file__).resolve().parents[1] / "Models/tiny-v10"
-FREE = {"scope": "all", "max_guard_kl": 1000.0, "max_guard_flips": 1.0, "learning_rate": 1e-3}
+FREE: Dict[str, Any] = {
+    "scope": "all",
+    "max_guard_kl": 1000.0,
+    "max_guard_flips": 1.0,
+    "learning_rate": 1e-3,
+}
 PAIRS = [([5 + i, 9, 30 + i, 1], [7, 8 + i, 40 - i, 1]) for i in range(6)]
 STEPS = 12
 
