@@ -6,7 +6,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 model=$1
 # The sanitizers' runtimes of the compiler that the library is built with.
-clang=$(dirname "$(readlink -f "$(command -v swift)")")/clang
+tools=$(dirname "$(readlink -f "$(command -v swift)")")
+# ThreadSanitizer's needs these two.
+dispatch=$tools/../lib/swift/linux
 options=(-std=c11 -O1 -g -Wall -Wextra -Iinclude -ITests/c)
 programs=(story bad_arguments soak)
 sources() {
@@ -37,12 +39,13 @@ for kind in address thread; do
     SANITIZE=1 swift build -c release --product unsay --sanitize=$kind \
         --scratch-path "build/with-$kind" \
         --explicit-target-dependency-import-check error --disable-build-manifest-caching
-    library=$PWD/build/with-$kind/release
     mkdir -p "build/$kind"
+    cp "build/with-$kind/release/libunsay.so" "build/$kind/libunsay.so.1"
     for program in "${programs[@]}"; do
         # shellcheck disable=SC2046
-        "$clang" "${options[@]}" -fsanitize=$kind $(sources "$program") -o "build/$kind/$program" \
-            "$library/libunsay.so" -Wl,-rpath,"$library" -lm -lpthread
+        "$tools/clang" "${options[@]}" -fsanitize=$kind $(sources "$program") \
+            -o "build/$kind/$program" "build/$kind/libunsay.so.1" -Wl,-rpath,"$PWD/build/$kind" \
+            -L"$dispatch" -ldispatch -lBlocksRuntime -Wl,-rpath,"$dispatch" -lm -lpthread
     done
     run $kind env
 done

@@ -11,6 +11,7 @@ private func example(
 ) throws -> Example {
     let input = try model.ids(given.input, "\(name).input")
     let output = try model.ids(given.output, "\(name).output")
+    try Memory.require(output.count, bytes: 64, for: "the marks of \(name)")
     var marks = [Int8](repeating: 1, count: output.count)
     if !isGuard, given.marks != nil || given.mark_count != 0 {
         marks = Array(try requireArray(given.marks, given.mark_count, "\(name).marks"))

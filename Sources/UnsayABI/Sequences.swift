@@ -41,6 +41,7 @@ extension Model {
         guard !given.isEmpty else {
             throw Failure(UNSAY_E_ARGUMENT, "\(name) is empty: it has neither text nor ids")
         }
+        try Memory.require(given.count, bytes: 32, for: "the ids of \(name)")
         for id in given { try check(id, of: name) }
         if spans { return try requireTokenizer().spell(Array(given)).tokens }
         return given.map { Token(id: $0, begin: 0, end: 0) }

@@ -166,9 +166,12 @@ class Writer:
                 if stem in self.structs:
                     self.struct_cases(function, p, stem)
                 elif p.type == "const char *":
+                    sized = any(q.name == f"{p.name}_size" for q in parameters)
                     for text in ('""', '"\\xff\\xfe"', "w->long_text"):
-                        self.case(function, p.name, text.replace('"', "'").replace("\\", "\\\\"),
-                                  [f"a.{p.name} = {text};"])  # fmt: skip
+                        lines = [f"a.{p.name} = {text};"]
+                        lines += [f"a.{p.name}_size = SIZE_MAX;"] if sized else []
+                        shown = text.replace('"', "'").replace("\\", "\\\\")
+                        self.case(function, p.name, shown, lines)
                 elif p.type == "const int32_t *":
                     for value in ("-1", "INT32_MIN", "INT32_MAX", "1 << 20"):
                         lines = [f"a.{p.name} = one_id(w, {value});"]
@@ -206,12 +209,16 @@ class Writer:
                     values = ["NULL"]
                 for value in values:
                     shown = value.replace('"', "'").replace("\\", "\\\\")
-                    self.case(
-                        function, f"{p.name}->{path}", shown,
-                        [f"{struct} changed[COUNT_OF_{struct}];",
-                         f"memcpy(changed, a.{p.name}, sizeof changed);",
-                         f"changed[0].{path} = {value};", f"a.{p.name} = changed;"],
-                    )  # fmt: skip
+                    lines = [
+                        f"{struct} changed[COUNT_OF_{struct}];",
+                        f"memcpy(changed, a.{p.name}, sizeof changed);",
+                        f"changed[0].{path} = {value};",
+                        f"a.{p.name} = changed;",
+                    ]
+                    # The size that was of another text.
+                    if path.split(".")[-1] == "text":
+                        lines.append(f"changed[0].{path}_size = SIZE_MAX;")
+                    self.case(function, f"{p.name}->{path}", shown, lines)
 
     def flat(self, field: Variable) -> list[tuple[str, str]]:
         """The field, or those of the struct that it is."""
