@@ -141,6 +141,7 @@ int main(int count, char **arguments) {
             chapters[i].cases(&w);
             close_world(&w);
         }
+    end_worlds(&w);
     printf("bad arguments: %zu functions, %ld cases, %ld refused, %ld failures\n",
         chapter_count, w.cases, w.refused, w.failures);
     return w.failures == 0 ? 0 : 1;

@@ -106,5 +106,6 @@ extern const size_t chapter_count;
  * world every object's parents are closed. */
 void build_world(world *w, const char *function);
 void close_world(world *w);
+void end_worlds(world *w);
 
 #endif

@@ -245,8 +245,10 @@ static unsay_session *new_session(world *w, unsay_model *model) {
     return session;
 }
 
+/* What every world's model is a clone of. */
+static unsay_model *base;
+
 void build_world(world *w, const char *function) {
-    static unsay_model *base;
     if (base == NULL) {
         read_files(w);
         MUST(unsay_model_open(w->folder, good_unsay_open_options(w), &base));
@@ -281,4 +283,9 @@ void close_world(world *w) {
     unsay_session_close(w->session);
     if (w->is_orphaned) unsay_model_close(w->model);
     while (scrap_count > 0) free(scraps[--scrap_count]);
+}
+
+void end_worlds(world *w) {
+    unsay_model_close(base);
+    for (size_t i = 0; i < w->file_count; i++) free((char *)w->files[i].bytes - 1);
 }
