@@ -31,12 +31,13 @@ C_LINK := -Lbuild/lib -lunsay -Wl,-rpath,$(CURDIR)/build/lib -lm -lpthread
 C_SOURCES = $(shell find Sources include Tests/c Tests/abi/client.c examples/c -name '*.c' -o -name '*.h' \
     -o -name '*.cpp' -o -name '*.cc' | sort)
 
-.PHONY: help setup build demo test test-swift test-threads test-c test-python test-large fuzz bench results study train-debsum \
-    bench-products bench-tokenizers install install-files deb hosts test-package wheel docs docs-swift abi reproducible \
-    format lint clean
+.PHONY: help setup build demo test test-swift test-threads test-c test-python test-large \
+    test-memory-faults sanitize leaks soak killing fuzz bench results study train-debsum \
+    bench-products bench-tokenizers install install-files deb hosts test-package wheel docs \
+    docs-swift abi reproducible format lint clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: ## check the toolchain and the libraries; as root, install what is missing
 	@scripts/setup.sh
@@ -69,19 +70,48 @@ test-threads: ## serving while patching, under ThreadSanitizer
 	SANITIZE=1 swift test -c release -Xswiftc -enable-testing --sanitize=thread $(SWIFT_FLAGS) \
 	    --scratch-path build/tsan --no-parallel --filter ConcurrencyTests
 
-test-c: build/test/every_function build/test/story ## the C tests alone, under valgrind
+C_TESTS := $(addprefix build/test/,every_function story bad_arguments leaks memory_faults soak)
+
+test-c: $(C_TESTS) ## the C tests alone, the story under valgrind
 	@scripts/check_header.sh
 	build/test/every_function
 	@rm -rf build/test/scratch && mkdir -p build/test/scratch
 	valgrind --quiet --leak-check=full --show-leak-kinds=definite \
 	    --errors-for-leak-kinds=definite \
 	    --error-exitcode=1 build/test/story $(TINY) build/test/scratch
+	build/test/bad_arguments $(TINY) build/test/scratch
+	build/test/leaks $(TINY) 120 60
+	@# A prime, so that every kind of allocation has its turn.
+	build/test/memory_faults $(TINY) build/test/scratch 1999 2> build/test/memory_faults.log
+	build/test/soak $(TINY) build/test/scratch 3
 
 build/test/every_function: Tests/c/every_function.c include/unsay.h build/lib/libunsay.so
 	@mkdir -p $(@D)
 	$(CC) $(C_FLAGS) $< -o $@ $(C_LINK)
 
 build/test/story: $(wildcard Tests/c/story*) include/unsay.h build/lib/libunsay.so
+	@mkdir -p $(@D)
+	$(CC) $(C_FLAGS) $(filter %.c,$^) -o $@ $(C_LINK)
+
+build/test/bad_arguments_cases.c: Tests/c/make_bad_arguments.py Tests/c/bad_argument_values.py include/unsay.h
+	@mkdir -p $(@D)
+	$(PYTHON) $< > $@
+
+BAD_ARGUMENTS := Tests/c/bad_arguments.c Tests/c/bad_arguments_world.c \
+    build/test/bad_arguments_cases.c
+
+build/test/bad_arguments: $(BAD_ARGUMENTS) Tests/c/bad_arguments.h build/lib/libunsay.so
+	$(CC) $(C_FLAGS) -ITests/c $(BAD_ARGUMENTS) -o $@ $(C_LINK)
+
+build/test/leaks: Tests/c/leaks.c Tests/c/resident.h build/lib/libunsay.so
+	@mkdir -p $(@D)
+	$(CC) $(C_FLAGS) $< -o $@ $(C_LINK)
+
+build/test/memory_faults: $(wildcard Tests/Faults/memory*) build/lib/libunsay.so
+	@mkdir -p $(@D)
+	$(CC) $(C_FLAGS) $(filter %.c,$^) -o $@ $(C_LINK)
+
+build/test/soak: $(wildcard Tests/Soak/*) Tests/c/resident.h build/lib/libunsay.so
 	@mkdir -p $(@D)
 	$(CC) $(C_FLAGS) $(filter %.c,$^) -o $@ $(C_LINK)
 
@@ -110,6 +140,31 @@ $(VENV)/ready: scripts/requirements.txt examples/paper/requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+
+STRIDE ?= 1
+
+test-memory-faults: build/test/memory_faults ## every STRIDE-th (1) allocation fails in turn; hours
+	@mkdir -p build/test/faults
+	build/test/memory_faults $(TINY) build/test/faults $(STRIDE) 2> build/test/memory_faults.log
+
+sanitize: build build/test/story build/test/bad_arguments ## the C tests under Address-, Undefined- and ThreadSanitizer and valgrind
+	@scripts/sanitize.sh $(TINY)
+
+leaks: build build/test/leaks ## 10,000 openings and 1,000 patches: memory stays as it is
+	build/test/leaks $(TINY) 10000 1000
+
+MINUTES ?= 60
+REST ?= 0
+
+soak: build build/test/soak ## eight threads generate for MINUTES (60) while patches come and go
+	@mkdir -p build/test/soaked
+	build/test/soak $(TINY) build/test/soaked $$(($(MINUTES) * 60)) $(REST)
+
+KILLS ?= 200
+
+killing: build $(VENV)/ready ## SIGKILL at KILLS (200) random moments of writing: old or new
+	@rm -rf build/test/killed && mkdir -p build/test/killed
+	$(IN_VENV) Tests/Killing/killing.py build/test/killed $(KILLS)
 
 FUZZ_RUNTIME = $(shell find "$$(dirname "$$(readlink -f "$$(command -v swift)")")/../lib/clang" \
     -name 'libclang_rt.fuzzer_no_main-x86_64.a' | head -1)

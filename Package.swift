@@ -3,16 +3,19 @@ import PackageDescription
 
 // The floors of docs/architecture.md, lowest first: a target imports only lower ones.
 
-// FUZZ=1 instruments everything for libFuzzer; see `make fuzz`.
+// FUZZ=1 instruments everything for libFuzzer; see `make fuzz`. SANITIZE=1: a sanitizer's
+// functions are in the program that loads the library; see `make sanitize`.
 let isFuzzing = Context.environment["FUZZ"] != nil
+let isSanitizing = Context.environment["SANITIZE"] != nil
 // Undefined behaviour in C and C++ is a trap there. Weights lie at any address in files, and
 // are read so on purpose.
 let instruments =
-    isFuzzing
-    ? [
-        "-fsanitize=fuzzer-no-link,undefined", "-fno-sanitize=alignment,vptr",
-        "-fsanitize-trap=undefined",
-    ] : []
+    (isFuzzing ? ["-fsanitize=fuzzer-no-link"] : [])
+    + (isFuzzing || isSanitizing
+        ? [
+            "-fsanitize=undefined", "-fno-sanitize=alignment,vptr,function",
+            "-fsanitize-trap=undefined",
+        ] : [])
 let release =
     ["-O3", "-fvisibility=hidden", "-ffp-contract=off", "-fno-math-errno"] + instruments
 let kernels: [CSetting] = [
@@ -29,13 +32,14 @@ let swift: [SwiftSetting] =
 
 // On the leaf target alone: anywhere else they would leak into the test bundle, which
 // does not link against the static runtime.
-let isSanitizing = Context.environment["SANITIZE"] != nil
 let sharedObject: [LinkerSetting] = [
     .unsafeFlags([
         "-static-stdlib", "-use-ld=lld",
         "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/UnsayLibrary/exports.map",
         "-Xlinker", "-soname=libunsay.so.1",
-        // SANITIZE=1: a sanitizer's functions are in the program that loads it.
+        // Allocations end up in UnsayLibrary/allocation.cc.
+        "-Xlinker", "--wrap=malloc", "-Xlinker", "--wrap=calloc", "-Xlinker", "--wrap=realloc",
+        "-Xlinker", "--wrap=posix_memalign", "-Xlinker", "--wrap=_Znwm",
         "-Xlinker", "-z", "-Xlinker", isSanitizing ? "undefs" : "defs",
         // The pool's workers live as long as the process: never unmap their code.
         "-Xlinker", "-z", "-Xlinker", "nodelete",
@@ -127,8 +131,8 @@ let package = Package(
 
         // 7
         .target(
-            name: "UnsayLibrary", dependencies: ["UnsayABI"], exclude: ["exports.map"],
-            linkerSettings: sharedObject),
+            name: "UnsayLibrary", dependencies: ["UnsayABI", "CSupport"], exclude: ["exports.map"],
+            cxxSettings: [.unsafeFlags(["-fvisibility=hidden"])], linkerSettings: sharedObject),
 
         // Tests: one target per target tested.
         .testTarget(

@@ -42,6 +42,7 @@ struct Descriptor {
 
 [[noreturn]] void fail(const std::string &name, int error) {
     const auto status = error == ENOENT                      ? ONNX_E_NOT_FOUND
+                        : error == ENOMEM                    ? ONNX_E_MEMORY
                         : error == ELOOP || error == ENOTDIR ? ONNX_E_FORMAT
                                                              : ONNX_E_IO;
     const std::string reason = error == ELOOP

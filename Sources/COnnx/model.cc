@@ -2,6 +2,7 @@
 #include "model.h"
 #include "tensor.h"
 
+#include <google/protobuf/arena.h>
 #include <map>
 #include <memory>
 #include <set>
@@ -178,6 +179,16 @@ void finish(onnx_model &model) {
     }
 }
 
+// Messages in an arena: outside one, protobuf loses the message at hand when memory runs
+// out, or ends the process. Its blocks are allocated here rather than in libprotobuf, and
+// so have the reserve of CSupport behind them.
+google::protobuf::ArenaOptions arena_options() {
+    google::protobuf::ArenaOptions options;
+    options.block_alloc = [](size_t size) { return ::operator new(size); };
+    options.block_dealloc = [](void *block, size_t) { ::operator delete(block); };
+    return options;
+}
+
 } // namespace
 } // namespace onnx_shim
 
@@ -188,12 +199,13 @@ extern "C" onnx_status onnx_model_parse(
     return boundary(message, [&] {
         const auto *file = static_cast<const uint8_t *>(bytes);
         Skeleton skeleton = scan(file, count);
-        onnx::ModelProto proto;
-        if (!proto.ParsePartialFromString(skeleton.bytes) || !proto.has_graph())
+        google::protobuf::Arena arena(arena_options());
+        auto *proto = google::protobuf::Arena::CreateMessage<onnx::ModelProto>(&arena);
+        if (!proto->ParsePartialFromString(skeleton.bytes) || !proto->has_graph())
             refuse("it is not an ONNX model");
         std::string().swap(skeleton.bytes);
         auto model = std::make_unique<onnx_model>();
-        Flattener(proto, skeleton, file, *model);
+        Flattener(*proto, skeleton, file, *model);
         finish(*model);
         *out = model.release();
     });

@@ -2,6 +2,7 @@
 #include "support.h"
 
 #include <cjson/cJSON.h>
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,12 +58,14 @@ support_json *support_json_parse(
     if (size > 0) memcpy(text, bytes, size);
     text[size] = '\0';
 
+    errno = 0;
     root = cJSON_ParseWithLengthOpts(text, size + 1, &end, 1);
-    if (root == NULL) {
+    /* cJSON does not tell the two apart; malloc does. */
+    if (root == NULL && errno != ENOMEM) {
         *offset = end != NULL && end > text ? (size_t)(end - text) : 0;
         if (*offset > size) *offset = size;
         *problem = "not JSON";
-    } else if (!is_finite(root)) {
+    } else if (root != NULL && !is_finite(root)) {
         cJSON_Delete(root);
         root = NULL;
         *problem = "a number beyond the range of a double";

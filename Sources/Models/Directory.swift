@@ -13,7 +13,8 @@ final class Directory: Sendable {
         descriptor = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else {
             throw Failure(
-                errno == ENOENT ? UNSAY_E_NOT_FOUND : UNSAY_E_IO,
+                errno == ENOENT
+                    ? UNSAY_E_NOT_FOUND : errno == ENOMEM ? UNSAY_E_MEMORY : UNSAY_E_IO,
                 "folder \(path) cannot be opened: \(systemError())")
         }
     }
@@ -35,8 +36,11 @@ final class Directory: Sendable {
     func entries() throws -> [String] {
         let copy = openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard copy >= 0, let stream = fdopendir(copy) else {
+            let code = errno
             if copy >= 0 { close(copy) }
-            throw Failure(UNSAY_E_IO, "folder \(path) cannot be listed: \(systemError())")
+            throw Failure(
+                code == ENOMEM ? UNSAY_E_MEMORY : UNSAY_E_IO,
+                "folder \(path) cannot be listed: \(systemError(code))")
         }
         defer { closedir(stream) }
         var names: [String] = []

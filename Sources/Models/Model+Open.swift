@@ -36,6 +36,8 @@ extension Model {
     private static func tokenizer(
         _ bytes: UnsafeRawBufferPointer, _ name: String, _ checkpoint: Checkpoint
     ) throws -> any Tokenizer {
+        // A million pieces take nine times the bytes of their file.
+        try Memory.require(bytes.count, bytes: 12, for: "the vocabulary in \(name)")
         let first = bytes.first { !" \n\r\t".utf8.contains($0) }
         if first == UInt8(ascii: "{") { return try FastTokenizer(json: bytes, named: name) }
         return try SentencePieceTokenizer(

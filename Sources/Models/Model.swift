@@ -170,6 +170,7 @@ package final class Model: Sendable {
         let tokenizer = try requireTokenizer()
         return try texts.withLock { known in
             if let known { return known }
+            try Memory.require(tokenizer.vocabularySize, bytes: 64, for: "the vocabulary's texts")
             let made = try TokenTexts(tokenizer)
             known = made
             return made
@@ -188,7 +189,9 @@ package final class Model: Sendable {
 
     /// The ids of a text, the end-of-sequence id last.
     package func encode(_ text: UnsafeBufferPointer<UInt8>) throws -> [Token] {
-        let tokens = try requireTokenizer().encode(text)
+        let tokenizer = try requireTokenizer()
+        try Memory.require(text.count, bytes: 64, for: "a text's tokens")
+        let tokens = try tokenizer.encode(text)
         for token in tokens { try check(token.id, of: "the vocabulary") }
         return tokens + [
             Token(id: configuration.eosTokenID, begin: text.count, end: text.count)

@@ -24,6 +24,8 @@ struct NewFolder {
         if let real = realpath(destination, nil) {
             resolved = String(cString: real)
             free(real)
+        } else if errno == ENOMEM {
+            throw Failure(UNSAY_E_MEMORY, "no memory to follow \(destination)")
         }
         while resolved.utf8.count > 1 && resolved.hasSuffix("/") { resolved.removeLast() }
         let slash = resolved.lastIndex(of: "/")
@@ -64,7 +66,9 @@ struct NewFolder {
     }
 
     private static func failure(_ verb: String, _ path: String, _ code: Int32 = errno) -> Failure {
-        Failure(UNSAY_E_IO, "cannot \(verb) \(path): \(systemError(code))")
+        Failure(
+            code == ENOMEM ? UNSAY_E_MEMORY : UNSAY_E_IO,
+            "cannot \(verb) \(path): \(systemError(code))")
     }
 
     // MARK: Files

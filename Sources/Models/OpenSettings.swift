@@ -59,6 +59,7 @@ extension Model {
         guard !ids.isEmpty else {
             throw Failure(UNSAY_E_ARGUMENT, "\(name) is empty: it has neither text nor ids")
         }
+        try Memory.require(ids.count, bytes: 32, for: "the ids of \(name)")
         for id in ids { try check(id, of: name) }
     }
 

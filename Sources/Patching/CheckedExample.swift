@@ -18,6 +18,7 @@ extension Example {
         _ model: Model, input: [Int32], output: [Int32], marks: [Int8]? = nil,
         alsoAvoid: [(position: Int, id: Int32)] = [], weight: Float = 1, named name: String
     ) throws {
+        try Memory.require(output.count, bytes: 64, for: "the marks of \(name)")
         let marks = marks ?? [Int8](repeating: 1, count: output.count)
         guard marks.count == output.count else {
             throw Failure(

@@ -16,7 +16,9 @@ package final class Bytes: @unchecked Sendable {
     package init(
         capacity: Int, purpose: String, fill: (UnsafeMutableRawBufferPointer) throws -> Int
     ) throws {
-        guard capacity >= 0, let memory = support_allocate(capacity, 64) else {
+        guard capacity >= 0, !Memory.isShort,
+            let memory = support_allocate(capacity, 64)
+        else {
             throw Failure(UNSAY_E_MEMORY, "no memory for \(capacity) bytes of \(purpose)")
         }
         self.memory = memory

@@ -66,7 +66,12 @@ package enum Files {
 
     /// A failure of the system call just made: what was tried, on what, and the system's word.
     package static func failure(_ verb: String, _ path: String, _ code: Int32 = errno) -> Failure {
-        let status = code == ENOENT || code == ENOTDIR ? UNSAY_E_NOT_FOUND : UNSAY_E_IO
+        let status =
+            switch code {
+            case ENOENT, ENOTDIR: UNSAY_E_NOT_FOUND
+            case ENOMEM: UNSAY_E_MEMORY
+            default: UNSAY_E_IO
+            }
         return Failure(status, "cannot \(verb) \(path): \(String(cString: strerror(code)))")
     }
 

@@ -15,6 +15,8 @@ package indirect enum JSON: Sendable, Equatable {
     /// - Throws: `UNSAY_E_FORMAT` naming `file` and the byte, for anything that is not strict
     ///   JSON in UTF-8, nested at most 128 deep; `UNSAY_E_MEMORY`.
     package init(parsing bytes: UnsafeRawBufferPointer, named file: String) throws {
+        // A list of ones: 64 bytes of cJSON's and 24 of ours for every two of the text.
+        try Memory.require(bytes.count, bytes: 48, for: "what is in \(file)")
         var offset = 0
         var problem: UnsafePointer<CChar>?
         guard let root = support_json_parse(bytes.baseAddress, bytes.count, &offset, &problem)

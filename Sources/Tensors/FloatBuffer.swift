@@ -13,7 +13,8 @@ package final class FloatBuffer: @unchecked Sendable {
     package init(count: Int, zeroed: Bool = false) throws {
         let (bytes, overflow) = max(count, 16).multipliedReportingOverflow(by: 4)
         var memory: UnsafeMutableRawPointer?
-        guard count >= 0, !overflow, posix_memalign(&memory, Self.alignment(bytes), bytes) == 0,
+        guard count >= 0, !overflow, !Memory.isShort,
+            posix_memalign(&memory, Self.alignment(bytes), bytes) == 0,
             let memory
         else {
             throw Failure(UNSAY_E_MEMORY, "no memory for \(count) floats of 4 bytes")

@@ -36,6 +36,7 @@ struct SentencePieceModel {
     init(parsing bytes: UnsafeRawBufferPointer, named name: String) throws {
         var reader = WireReader(bytes, named: name)
         while let field = try reader.next() {
+            try Memory.require(0, bytes: 0, for: "the pieces of \(name)")
             switch (field.number, field.value) {
             case (1, .bytes(let piece)): pieces.append(try Self.piece(piece, named: name))
             case (2, .bytes(let trainer)): try readTrainer(trainer, named: name)

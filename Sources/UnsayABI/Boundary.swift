@@ -5,8 +5,20 @@ import Support
 /// Runs `body` on behalf of a C caller.
 ///
 /// Swift errors stop here: each becomes its status, and its sentence becomes this thread's
-/// last error. Nothing is recorded on success.
+/// last error. Nothing is recorded on success. No call begins while memory is so short that
+/// the reserve of CSupport cannot be had: whatever it then failed to allocate would end the
+/// process.
 func boundary(_ body: () throws -> Void) -> unsay_status {
+    guard support_reserve_keep() == 1 else {
+        // Allocates nothing.
+        let sentence: StaticString = "memory is too short for this call to begin"
+        sentence.withUTF8Buffer {
+            $0.withMemoryRebound(to: CChar.self) {
+                support_set_last_error($0.baseAddress, $0.count)
+            }
+        }
+        return UNSAY_E_MEMORY
+    }
     do {
         try body()
         return UNSAY_OK
@@ -28,15 +40,28 @@ func require<Value>(_ value: Value?, _ name: String) throws -> Value {
     return value
 }
 
+/// No address is higher on any processor: an array that would end beyond it is none.
+private let highestAddress: UInt = 1 << 56
+
+/// Whether `count` elements can lie in memory from `start` on.
+func isPossible<Element>(_ start: UnsafePointer<Element>, _ count: Int) -> Bool {
+    let (size, overflow) = count.multipliedReportingOverflow(
+        by: max(MemoryLayout<Element>.stride, 1))
+    return count >= 0 && !overflow && UInt(size) <= highestAddress - UInt(bitPattern: start)
+}
+
 /// An array argument: NULL is fine where it is empty.
 func requireArray<Element>(
     _ start: UnsafePointer<Element>?, _ count: Int, _ name: String
 ) throws -> UnsafeBufferPointer<Element> {
-    guard count >= 0, count <= Int.max / max(MemoryLayout<Element>.stride, 1) else {
-        throw Failure(UNSAY_E_ARGUMENT, "the count of \(name) is \(UInt(bitPattern: count))")
+    func impossible() -> Failure {
+        Failure(UNSAY_E_ARGUMENT, "the count of \(name) is \(UInt(bitPattern: count))")
     }
+    guard count >= 0 else { throw impossible() }
     guard count > 0 else { return UnsafeBufferPointer(start: nil, count: 0) }
-    return UnsafeBufferPointer(start: try require(start, name), count: count)
+    let start = try require(start, name)
+    guard isPossible(start, count) else { throw impossible() }
+    return UnsafeBufferPointer(start: start, count: count)
 }
 
 func requireString(_ text: UnsafePointer<CChar>?, _ name: String) throws -> String {

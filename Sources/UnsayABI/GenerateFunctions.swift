@@ -50,11 +50,12 @@ public func unsay_score(
 
 /// Stores the need and returns whether there is room for it.
 private func checkRoom(
-    _ rows: Int, _ width: Int, _ capacity: Int, _ count: UnsafeMutablePointer<Int>?, _ name: String
+    _ rows: Int, _ width: Int, _ capacity: Int, _ count: UnsafeMutablePointer<Int>?, _ name: String,
+    countName: String = "count"
 ) throws {
     let (need, overflow) = rows.multipliedReportingOverflow(by: width)
     guard !overflow else { throw Failure(UNSAY_E_MEMORY, "\(name) would overflow memory") }
-    try require(count, "count").pointee = need
+    try require(count, countName).pointee = need
     guard capacity < 0 || capacity >= need else {
         throw Failure(
             UNSAY_E_BUFFER, "\(name) needs room for \(need) floats, has room for \(capacity)")
@@ -101,7 +102,9 @@ public func unsay_embed(
             throw Failure(UNSAY_E_ARGUMENT, "normalize is \(normalize); it must be 0 or 1")
         }
         let ids = try model.ids(inputs, count, "inputs")
-        try checkRoom(ids.count, model.configuration.dModel, capacity, need, "embeddings")
+        try checkRoom(
+            ids.count, model.configuration.dModel, capacity, need, "embeddings",
+            countName: "need")
         guard !ids.isEmpty else { return }
         try embed(model, ids, normalize: normalize == 1, into: require(embeddings, "embeddings"))
     }

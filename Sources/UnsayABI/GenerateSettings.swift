@@ -27,10 +27,12 @@ var generateDefaults: unsay_generate_options {
 /// A caller's options, checked.
 ///
 /// - Parameter inputs: how many inputs there are.
+/// - Parameter name: what messages call the struct.
 func generateSettings(
-    _ pointer: UnsafePointer<unsay_generate_options>?, _ model: Model, inputs: Int
+    _ pointer: UnsafePointer<unsay_generate_options>?, _ model: Model, inputs: Int,
+    named name: String = "options"
 ) throws -> GenerateOptions {
-    let options = try read(pointer, over: generateDefaults, named: "options")
+    let options = try read(pointer, over: generateDefaults, named: name)
     var settings = GenerateOptions()
     settings.maxNewTokens = Int(options.max_new_tokens)
     settings.minNewTokens = Int(options.min_new_tokens)

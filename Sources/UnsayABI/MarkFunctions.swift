@@ -149,6 +149,7 @@ public func unsay_token_losses(
         }
         guard tokens > 0 else { return }
         let out = try require(losses, "losses")
+        try Memory.require(vocab_size, bytes: 64, for: "rows of vocab_size numbers")
         let rows = LossRows(width: vocab_size)
         for position in 0..<tokens {
             let row = position * vocab_size..<(position + 1) * vocab_size

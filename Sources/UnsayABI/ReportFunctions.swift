@@ -42,7 +42,8 @@ public func unsay_session_report(
         settings.inputs = try session.model.ids(
             options.inputs, options.input_count, "options.inputs")
         settings.generate = try generateSettings(
-            options.generate, session.model, inputs: settings.inputs.count)
+            options.generate, session.model, inputs: settings.inputs.count,
+            named: "options.generate")
         let context = options.context
         settings.detect = options.detect.map { detect in
             { input, text in

@@ -14,7 +14,7 @@ func textBytes(
     let text = try require(text, name)
     // SIZE_MAX arrives as -1.
     let count = size == -1 ? strlen(text) : size
-    guard count >= 0 else {
+    guard isPossible(text, count) else {
         throw Failure(UNSAY_E_ARGUMENT, "the size of \(name) is \(UInt(bitPattern: size))")
     }
     return UnsafeRawBufferPointer(start: text, count: count).assumingMemoryBound(to: UInt8.self)

@@ -11,6 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* ---- This thread's last error ------------------------------------------- */
 
 /* Longer messages are cut to this many bytes, on a whole UTF-8 character. */
@@ -32,6 +36,25 @@ void *support_allocate(size_t size, size_t alignment);
 
 /* Accepts NULL. */
 void support_free(void *memory);
+
+/* The Swift runtime ends the process where an allocation fails. In libunsay.so it gets its
+ * memory from Sources/UnsayLibrary/allocation.cc, which gives the reserve back to the
+ * system when there is no memory, and tries again: a call that is under way comes to its
+ * end, or to the next place that can answer UNSAY_E_MEMORY. No call begins without the
+ * reserve. */
+
+/* Address space alone: nothing ever touches it. */
+enum { SUPPORT_RESERVE_BYTES = 16 << 20 };
+
+/* Sets it aside unless it is there; 0 if there is no memory for it. */
+int support_reserve_keep(void);
+
+/* Gives it back to the system, if it is there. */
+void support_reserve_release(void);
+
+/* Whether it was given back and is not there again: whoever can answer UNSAY_E_MEMORY
+ * should. */
+int support_reserve_is_spent(void);
 
 /* ---- Text ---------------------------------------------------------------- */
 
@@ -104,5 +127,9 @@ support_zstd_result support_zstd_compress(
 /* Decompresses into out, [capacity], and never beyond it; *written receives the size. */
 support_zstd_result support_zstd_decompress(
     const void *bytes, size_t size, void *out, size_t capacity, size_t *written);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

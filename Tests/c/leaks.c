@@ -1,0 +1,128 @@
+/* Opens, generates, patches, takes back and closes, again and again: memory stays as it is.
+ *
+ *     leaks MODEL_FOLDER OPENINGS PATCHES
+ *
+ * OPENINGS times a model is opened, writes an output and is closed; PATCHES times a session
+ * takes a step, is rolled back, steps again, and is closed. What is allocated after a tenth
+ * of the rounds is allocated at the end, to the byte where the C library can say; resident
+ * memory stays within 1 MB of its highest point by then. */
+#define _DEFAULT_SOURCE
+#include "resident.h"
+#include <malloc.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unsay.h>
+
+/* Sizes that malloc rounds up depend on what is free. */
+enum { SLACK = 4096 };
+
+static const char *folder;
+
+static void check(unsay_status status, const char *call) {
+    if (status == UNSAY_OK) return;
+    fprintf(stderr, "leaks: %s: %s\n", call, unsay_last_error());
+    exit(1);
+}
+#define CHECK(call) check((call), #call)
+
+static unsay_model *open_model(void) {
+    unsay_open_options options;
+    unsay_open_options_init(&options, sizeof options);
+    options.threads = 1;
+    unsay_model *model = NULL;
+    CHECK(unsay_model_open(folder, &options, &model));
+    return model;
+}
+
+static void generate(unsay_model *model, int round) {
+    unsay_generate_options options;
+    unsay_generate_options_init(&options, sizeof options);
+    options.max_new_tokens = 8;
+    options.num_beams = 1 + round % 3;
+    const char *phrases[] = {"library"};
+    options.banned_phrases = phrases;
+    options.banned_phrase_count = (size_t)(round % 2);
+    unsay_sequence input = unsay_text("summarize: a small library for reading files");
+    unsay_result *result = NULL;
+    CHECK(unsay_generate(model, &input, 1, &options, &result));
+    unsay_result_free(result);
+}
+
+/* A round of opening. Every other one also meets a failure. */
+static void open_and_close(unsay_model *unused, int round) {
+    (void)unused;
+    unsay_model *model = open_model(), *none = NULL;
+    generate(model, round);
+    if (round % 2 && unsay_model_open("/nowhere", NULL, &none) == UNSAY_OK) exit(1);
+    unsay_model_close(model);
+}
+
+/* A round of patching; every fourth is committed and taken back. */
+static void patch_and_roll_back(unsay_model *model, int round) {
+    int8_t marks[64];
+    size_t count = 0;
+    const char *phrases[] = {"package"};
+    unsay_example example;
+    memset(&example, 0, sizeof example);
+    example.input = unsay_text("summarize: a small library");
+    example.output = unsay_text("a small package");
+    CHECK(unsay_mark_phrases(
+        model, &example.output, phrases, 1, UNSAY_EXTENT_ALL, marks, sizeof marks, &count));
+    example.marks = marks;
+    example.mark_count = count;
+    unsay_session_options options;
+    unsay_session_options_init(&options, sizeof options);
+    options.max_guard_kl = 1000;
+    options.max_guard_flips = 1;
+    options.scope = round % 2 ? UNSAY_SCOPE_ALL : UNSAY_SCOPE_TOKENS;
+    unsay_session *session = NULL;
+    CHECK(unsay_session_create(model, &options, &session));
+    CHECK(unsay_session_add(session, &example, 1));
+    CHECK(unsay_session_add_guard(session, &example, 1));
+    CHECK(unsay_session_step(session, NULL));
+    CHECK(unsay_session_rollback(session));
+    CHECK(unsay_session_step(session, NULL));
+    if (round % 4 == 0) {
+        unsay_delta *delta = NULL;
+        CHECK(unsay_session_commit(session));
+        CHECK(unsay_session_delta(session, &delta));
+        CHECK(unsay_model_revert(model));
+        unsay_delta_close(delta);
+    }
+    unsay_session_close(session);
+}
+
+static size_t allocated(void) {
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
+/* Runs the rounds; the number of things that grew. */
+static int run(const char *name, int rounds, void (*round)(unsay_model *, int)) {
+    unsay_model *model = open_model();
+    /* A multiple of every period above. */
+    int warm = (rounds / 10 + 11) / 12 * 12;
+    size_t resident = 0, begun = 0;
+    rounds = warm + (rounds - warm + 11) / 12 * 12;
+    for (int i = 0; i < rounds; i++) {
+        round(model, i);
+        if (i < warm && resident_bytes() > resident) resident = resident_bytes();
+        if (i + 1 == warm) begun = allocated();
+    }
+    long grown = (long)allocated() - (long)begun;
+    long swollen = (long)resident_bytes() - (long)resident;
+    printf("leaks: %d rounds of %s: %zu bytes allocated after %d, %+ld at the end; "
+           "%.1f MB resident, %+.1f MB\n",
+        rounds, name, begun, warm, grown, (double)resident / 1e6, (double)swollen / 1e6);
+    unsay_model_close(model);
+    return (grown > SLACK) + (swollen > 1 << 20);
+}
+
+int main(int count, char **arguments) {
+    if (count != 4) return fprintf(stderr, "leaks MODEL_FOLDER OPENINGS PATCHES\n"), 2;
+    folder = arguments[1];
+    int grew = run("open, generate, close", atoi(arguments[2]), open_and_close);
+    grew += run("patch, roll back, close", atoi(arguments[3]), patch_and_roll_back);
+    return grew == 0 ? 0 : 1;
+}
