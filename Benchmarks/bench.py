@@ -82,16 +82,17 @@ def limits(threads: int) -> Dict[str, float]:
 class Bench:
     def __init__(self, threads: int, rounds: int, folder: Path) -> None:
         self.threads, self.rounds, self.folder = threads, rounds, folder
-        self.running: Dict[Tuple[str, str, str], Process] = {}
+        self.running: Dict[Tuple[str, str, str, int], Process] = {}
 
-    def process(self, kind: str, name: str, precision: str) -> Process:
+    def process(self, kind: str, name: str, precision: str, threads: int = 0) -> Process:
         """Processes stay until another checkpoint's turn."""
-        key = (kind, name, precision)
+        threads = threads or self.threads
+        key = (kind, name, precision, threads)
         if key not in self.running:
             for other in [k for k in self.running if k[1] != name]:
                 self.running.pop(other).close()
             self.running[key] = Process(
-                kind, checkpoint(name, self.folder), precision, self.threads
+                kind, checkpoint(name, self.folder), precision, threads
             )
         return self.running[key]
 
@@ -106,7 +107,8 @@ class Bench:
         if heavy:
             self.close()
         precision = case.request.get("precision", case.precision)
-        who = {"unsay": self.process("unsay", case.checkpoint, case.precision)}
+        own_threads = case.threads or self.threads
+        who = {"unsay": self.process("unsay", case.checkpoint, case.precision, own_threads)}
         for peer in case.peers:
             own = "float32" if peer == "torch" else case.precision
             who[peer] = self.process(peer, case.checkpoint, own)
@@ -148,8 +150,8 @@ class Bench:
             result["peaks"] = peaks
         return result
 
-    def opening(self, name: str, kinds: List[str]) -> Dict[str, Any]:
-        """Opening in fresh processes, in turns, the files in the system's cache."""
+    def opening(self, name: str, kinds: List[str], cold: bool) -> Dict[str, Any]:
+        """Opening in fresh processes, in turns, the files in the system's cache or not."""
         folder = checkpoint(name, self.folder)
         self.close()
         found: Dict[str, List[Dict[str, float]]] = {kind: [] for kind in kinds}
@@ -157,18 +159,26 @@ class Bench:
             for kind in kinds:
                 for path in folder.rglob("*"):
                     if path.is_file():
-                        path.read_bytes()
+                        (forget if cold else Path.read_bytes)(path)
                 process = Process(kind, folder, "float32", self.threads)
                 found[kind].append(process.opened)
                 process.close()
         weights = (folder / "torch/model.safetensors").stat().st_size
         return {
             "checkpoint": name,
+            "cold": cold,
             "seconds": {k: statistics.median(r["seconds"] for r in v) for k, v in found.items()},
             "resident": {
                 k: statistics.median(r["resident"] for r in v) / weights for k, v in found.items()
             },
         }
+
+
+def forget(path: Path) -> None:
+    """Takes a file out of the system's cache."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def main() -> None:
@@ -197,9 +207,9 @@ def main() -> None:
             print(f"{label:48} {rates}   {ratios}", flush=True)
             options.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
         if not options.only:
-            found["opening"].append(
-                bench.opening("t5-base", ["unsay", "onnxruntime", "ctranslate2"])
-            )
+            for cold in (False, True):
+                kinds = ["unsay", "onnxruntime", "ctranslate2"]
+                found["opening"].append(bench.opening("t5-base", kinds, cold))
             options.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
     finally:
         bench.close()

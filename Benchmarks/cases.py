@@ -1,5 +1,6 @@
 """What is measured against whom, and what is promised: the ratios of docs/performance.md."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -20,6 +21,8 @@ class Case:
     # Peer: the least ratio that is promised; None where there is no promise.
     peers: Dict[str, Optional[float]] = field(default_factory=dict)
     group: str = "writing"
+    # As many as the whole run has; of the curve over threads, its own number.
+    threads: Optional[int] = None
     # Promised against the limit of memory (greedy, one row), and against our own float32.
     limit_share: Optional[float] = None
     against_float32: Optional[float] = None
@@ -27,6 +30,10 @@ class Case:
 
 def generate(rows: int, beams: int = 1, source: int = 128) -> Dict[str, Any]:
     return {"what": "generate", "rows": rows, "source": source, "new": 64, "beams": beams}
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'s' * (count > 1)}"
 
 
 def writing(checkpoint: str, full: bool) -> List[Case]:
@@ -39,7 +46,7 @@ def writing(checkpoint: str, full: bool) -> List[Case]:
             float32, int8, share = one_row.get(checkpoint, (2.2, 2.5, None))
             if rows > 1:
                 float32, int8, share = 2.2, 2.5, None
-            name = f"greedy, {rows} row{'s' * (rows > 1)}{label}"
+            name = f"greedy, {_rows(rows)}{label}"
             request = generate(rows, source=source)
             peers = dict(WRITING, ctranslate2=float32)
             cases.append(Case(name, checkpoint, "float32", request, peers, limit_share=share))
@@ -52,7 +59,7 @@ def writing(checkpoint: str, full: bool) -> List[Case]:
         for rows in (1, 8, 32) if full and source == 128 else (1, 8):
             if rows > 1 and not full and checkpoint != "t5-small":
                 continue
-            name = f"beams 4, {rows} row{'s' * (rows > 1)}{label}"
+            name = f"beams 4, {_rows(rows)}{label}"
             request = generate(rows, 4, source)
             peers = {"ctranslate2": 2.0, "onnxruntime": 3.0, "torch": 3.0}
             cases.append(Case(name, checkpoint, "float32", request, peers))
@@ -95,14 +102,21 @@ def training(checkpoint: str, full: bool) -> List[Case]:
 
 
 def curves(checkpoint: str) -> List[Case]:
-    """How one library grows: over rows, the length of the source, and threads."""
+    """How this library grows: over rows, the length of the source, and threads."""
     cases = []
     for precision in ("float32", "int8"):
         for rows in (1, 2, 4, 8, 16, 32, 64):
-            cases.append(Case("rows", checkpoint, precision, generate(rows), {}, "curve"))
-    for source in (16, 64, 256, 1024):
-        request = generate(1, source=source)
-        cases.append(Case("source", checkpoint, "float32", request, {}, "curve"))
+            cases.append(Case(_rows(rows), checkpoint, precision, generate(rows), {}, "curve"))
+        for source in (16, 64, 256, 1024):
+            name, request = f"source {source}", generate(1, source=source)
+            cases.append(Case(name, checkpoint, precision, request, {}, "curve"))
+        for threads in range(1, (os.cpu_count() or 1) + 1):
+            for rows in (1, 8):
+                name = f"{_rows(rows)}, {threads} thread{'s' * (threads > 1)}"
+                request = generate(rows)
+                cases.append(
+                    Case(name, checkpoint, precision, request, {}, "curve", threads=threads)
+                )
     return cases
 
 
@@ -112,6 +126,5 @@ def all_cases(full: bool) -> List[Case]:
         found += writing(checkpoint, full)
     found += mixed() + reading("t5-base")
     found += training("t5-base", full)
-    if full:
-        found += curves("t5-small")
+    found += curves("t5-small")
     return found

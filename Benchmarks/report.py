@@ -46,6 +46,25 @@ def _one_row(cases: List[Dict[str, Any]], limits: Dict[str, float]) -> List[str]
     return lines
 
 
+def _curves(cases: List[Dict[str, Any]]) -> List[str]:
+    """How tokens a second grow, a column for each kind of weights."""
+    if not cases:
+        return []
+    kinds = sorted({case["precision"] for case in cases})
+    rates: Dict[str, Dict[str, float]] = {}
+    for case in cases:
+        rates.setdefault(case["case"], {})[case["precision"]] = case["rates"]["unsay"]
+    lines = [
+        "", f"How it grows, {cases[0]['checkpoint']}, source 128 where nothing else is said, 64 new "
+        "tokens, in tokens a second:", "",
+        f"| | {' | '.join(kinds)} |", "| --- |" + " --- |" * len(kinds),
+    ]  # fmt: skip
+    for name, found in rates.items():
+        cells = " | ".join(f"{found[kind]:.0f}" if kind in found else "" for kind in kinds)
+        lines.append(f"| {name} | {cells} |")
+    return lines
+
+
 def write(found: Dict[str, Any]) -> None:
     limits, cases = found["limits"], found["cases"]
     text = (DOCS / "performance.md").read_text(encoding="utf-8")
@@ -81,12 +100,14 @@ def write(found: Dict[str, Any]) -> None:
             )
     for opened in found["opening"]:
         lines += [
-            "", f"Opening {opened['checkpoint']} in a fresh process, files in the cache:", "",
+            "", f"Opening {opened['checkpoint']} in a fresh process, files "
+            f"{'read from the disk' if opened['cold'] else 'in the cache'}:", "",
             "| library | seconds | resident afterwards, of the float32 weights |",
             "| --- | --- | --- |",
         ]  # fmt: skip
         for kind, seconds in opened["seconds"].items():
             lines.append(f"| {kind} | {seconds:.2f} | {opened['resident'][kind]:.2f} |")
+    lines += _curves([case for case in cases if case["group"] == "curve"])
     picture(cases)
     lines += ["", "![Ratios to the peers](performance.svg)"]
     (DOCS / "performance.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -32,7 +32,7 @@ MODEL = ROOT / "models/debsum"
 BEHAVIOURS = {
     # name: the phrase to avoid, which of its tokens, and the scopes that are tried
     "simple": ("simple", "all", ("tokens", "all")),
-    "GNU R package for": ("GNU R package for", "first", ("tokens",)),
+    "GNU R package for": ("GNU R package for", "first", ("tokens", "all")),
 }
 LOSSES = ("ff", "rf", "rr", "fll", "rll", "ul", "nl")
 # Scope: settings (learning rate, alpha) that compete on validation inputs, and losses.
