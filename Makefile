@@ -178,8 +178,8 @@ fuzz: setup $(VENV)/ready build/lib/libunsay.so ## run each fuzz target for SECO
 
 PEERS := $(VENV)-peers
 
-results: build $(VENV)/ready ## docs/results.md anew: every loss on debsum; half an hour
-	$(IN_VENV) scripts/results.py
+results: build $(VENV)/ready ## docs/results.md anew: every loss on debsum; an hour, or ONLY=simple
+	$(IN_VENV) scripts/results.py $(if $(ONLY),--only '$(ONLY)')
 
 STUDY ?= debsum
 OUT ?= build/$(STUDY)

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Remakes docs/results.md and docs/results.svg: what each loss costs and does on debsum.
+"""Remakes the tables and pictures of docs/results.md: what each loss costs and does on debsum.
 
 For an unwanted word and for a phrase: every loss at equal budgets, each with the setting that
 does best on validation inputs, then measured on test inputs; and what needs no training, a ban
 while decoding and rejection sampling. Everything computed is kept in a file, so that a run
 that was stopped goes on.
 
-    make results        (half an hour on two cores)
+    make results                             both, an hour on two cores
+    make results ONLY="GNU R package for"    one
 """
 
 import argparse
@@ -53,7 +54,7 @@ class Study:
         self.phrase, self.extent, self.scopes = BEHAVIOURS[name]
         self.annotator = Phrases([self.phrase])
         self.outputs = outputs
-        pairs = outputs["train"]
+        pairs = list(outputs["train"])
         random.Random(0).shuffle(pairs)
         self.flagged = [pair for pair in pairs if self.has(pair[1])][:FLAGGED]
         clean = [pair for pair in pairs if not self.has(pair[1])]
@@ -201,53 +202,48 @@ COLOURS = {
 }  # fmt: skip
 
 
-def picture(studies):
+def picture(name, trials):
     """The trade-off, every setting a point: right is more gone, up is more kept."""
     width, height, left, top = 420, 300, 60, 40
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {len(studies) * 520} 430" '
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 520 450" '
         'font-family="sans-serif" font-size="13">',
         '<rect width="100%" height="100%" fill="white"/>',
+        f'<text x="{left}" y="24" font-size="15">{name}</text>',
     ]
-    for number, (name, (_, trials)) in enumerate(studies.items()):
-        x0 = left + number * 520
-        parts.append(f'<text x="{x0}" y="24" font-size="15">{name}</text>')
-        for share in (0, 0.25, 0.5, 0.75, 1):
-            x, y = x0 + width * share, top + height * (1 - share)
-            parts.append(f'<path d="M{x},{top}V{top + height}M{x0},{y}H{x0 + width}" '
-                         'stroke="#ddd"/>')  # fmt: skip
-            parts.append(f'<text x="{x}" y="{top + height + 18}" text-anchor="middle">'
-                         f'{share:.0%}</text>')  # fmt: skip
-            parts.append(f'<text x="{x0 - 6}" y="{y + 4}" text-anchor="end">{share:.0%}</text>')
-        parts.append(f'<text x="{x0 + width / 2}" y="{top + height + 38}" text-anchor="middle">'
-                     'prevalence gone (validation)</text>')  # fmt: skip
-        parts.append(f'<text x="{x0 + 6}" y="{top - 4}" fill="#555">other outputs identical'
-                     '</text>')  # fmt: skip
-        for trial in trials:
-            measured = trial["validation"]
-            x = x0 + width * min(1, max(0, gone(measured)))
-            y = top + height * (1 - measured["others"]["same"])
-            colour = COLOURS[trial["loss"]]
-            shape = (
-                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colour}"/>'
-                if trial["scope"] == "tokens"
-                else f'<path d="M{x - 5:.1f},{y - 5:.1f}l10,10m0,-10l-10,10" stroke="{colour}" '
-                'stroke-width="2"/>'
-            )
-            parts.append(shape)
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        x, y = left + width * share, top + height * (1 - share)
+        parts.append(f'<path d="M{x},{top}V{top + height}M{left},{y}H{left + width}" '
+                     'stroke="#ddd"/>')  # fmt: skip
+        parts.append(f'<text x="{x}" y="{top + height + 18}" text-anchor="middle">'
+                     f'{share:.0%}</text>')  # fmt: skip
+        parts.append(f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{share:.0%}</text>')
+    parts.append(f'<text x="{left + width / 2}" y="{top + height + 38}" text-anchor="middle">'
+                 'prevalence gone (validation)</text>')  # fmt: skip
+    parts.append(f'<text x="{left + 6}" y="{top - 4}" fill="#555">other outputs identical</text>')
+    for trial in trials:
+        measured = trial["validation"]
+        x = left + width * min(1, max(0, gone(measured)))
+        y = top + height * (1 - measured["others"]["same"])
+        colour = COLOURS[trial["loss"]]
+        parts.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colour}"/>'
+            if trial["scope"] == "tokens"
+            else f'<path d="M{x - 5:.1f},{y - 5:.1f}l10,10m0,-10l-10,10" stroke="{colour}" '
+            'stroke-width="2"/>'
+        )
     for number, (loss, colour) in enumerate(COLOURS.items()):
-        x = left + number * 62
-        parts.append(f'<circle cx="{x}" cy="400" r="5" fill="{colour}"/>'
-                     f'<text x="{x + 9}" y="404">{loss}</text>')  # fmt: skip
-    x = left + len(COLOURS) * 62 + 40
-    parts.append(f'<text x="{x}" y="404">dot: scope tokens, cross: all weights</text></svg>')
+        x = left + number * 53
+        parts.append(f'<circle cx="{x}" cy="404" r="5" fill="{colour}"/>'
+                     f'<text x="{x + 9}" y="408">{loss}</text>')  # fmt: skip
+    parts.append(f'<text x="{left - 5}" y="434">dot: scope tokens, cross: all weights</text></svg>')
     return "\n".join(parts) + "\n"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--known", type=Path, default=ROOT / "build/results.json")
-    parser.add_argument("--only", choices=BEHAVIOURS, help="one behaviour; writes no document")
+    parser.add_argument("--only", choices=BEHAVIOURS, help="one behaviour; the other stays")
     options = parser.parse_args()
     inputs = json.loads(lzma.decompress((MODEL / "inputs.json.xz").read_bytes()))
     results = Results(options.known)
@@ -257,16 +253,15 @@ def main():
             outputs[split] = list(zip(texts, model.generate(texts, max_new_tokens=MAX_NEW_TOKENS)))
         names = [options.only] if options.only else list(BEHAVIOURS)
         studies = {name: study(model, outputs, name, results) for name in names}
-    if options.only:
-        return
     document = ROOT / "docs/results.md"
     text = document.read_text(encoding="utf-8")
-    for name, (rows, _) in studies.items():
+    for name, (rows, trials) in studies.items():
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
         before, rest = text.split(begin)
         text = before + begin + table(rows) + "\n" + end + rest.split(end)[1]
+        drawing = ROOT / f"docs/results-{name.lower().replace(' ', '-')}.svg"
+        drawing.write_text(picture(name, trials), encoding="utf-8")
     document.write_text(text, encoding="utf-8")
-    (ROOT / "docs/results.svg").write_text(picture(studies), encoding="utf-8")
 
 
 if __name__ == "__main__":
