@@ -119,7 +119,8 @@ def test_progress_is_on_stderr_when_asked_for(command):
     assert "3/3" in command.err
     many = [f"text {number}" for number in range(300)]
     told = command("generate", TINY, "--max-new-tokens", 2, "--progress", stdin="\n".join(many))
-    assert len(told.splitlines()) == 300 and command.err.rstrip().endswith("300/300")
+    # A bar of tqdm where that is installed, a line of the package's own elsewhere.
+    assert len(told.splitlines()) == 300 and "300/300" in command.err.rstrip().split("\r")[-1]
     command("generate", TINY, *TEXTS, "--max-new-tokens", 2)
     assert command.err == ""
 
