@@ -31,11 +31,9 @@ package final class PackedMatrix: @unchecked Sendable {
     ///
     /// - Throws: `UNSAY_E_MEMORY`.
     package convenience init(
-        _ other: PackedMatrix, precision: Precision, inputBits: Int = 16, workers: Workers
+        _ other: PackedMatrix, precision: Precision, workers: Workers
     ) throws {
-        try self.init(
-            outputs: other.outputs, inputs: other.inputs, precision: precision,
-            inputBits: inputBits)
+        try self.init(outputs: other.outputs, inputs: other.inputs, precision: precision)
         let width = Panels.width
         let scratch = ScratchPool(count: width * inputs)
         try workers.forEachThrowing(Panels.count(outputs)) { panel in

@@ -226,8 +226,7 @@ private func multiply(
 /// How often to split rows and panels: enough for every thread, none below 20 microseconds.
 ///
 /// Each row chunk reads all its panels and packs its rows, while panel chunks share rows that are
-/// packed once, so many rows are
-/// split by rows and few by panels.
+/// packed once: so many rows are split by rows and few by panels.
 private func chunks(rows: Int, panels: Int, depth: Int, workers: Workers) -> (Int, Int) {
     guard workers.threads > 1 else { return (1, 1) }
     // 32 products a nanosecond at best; a weight takes a fifth of one to fetch.
