@@ -15,6 +15,8 @@
 
 #include "attention.inc.h"
 
+#include "attention_backward.inc.h"
+
 #include "optimizers.inc.h"
 
 const kernel_table TABLE = {

@@ -140,9 +140,9 @@ void kernel_attention(const kernel_attention_shape *shape, const float *q, const
 void kernel_attention_backward(const kernel_attention_shape *shape, const float *q,
     const float *k, const float *v, const float *bias, const float *out,
     const float *log_sums, const float *dout, float *dq, float *dk, float *dv,
-    float *dbias) {
+    float *dbias, float *scratch) {
     table()->attention_backward(
-        shape, q, k, v, bias, out, log_sums, dout, dq, dk, dv, dbias);
+        shape, q, k, v, bias, out, log_sums, dout, dq, dk, dv, dbias, scratch);
 }
 
 void kernel_drop(const kernel_dropout *dropout, uint64_t first, size_t count, float *x) {

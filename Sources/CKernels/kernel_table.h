@@ -39,7 +39,7 @@ typedef struct kernel_table {
     void (*attention_backward)(const kernel_attention_shape *shape, const float *q,
         const float *k, const float *v, const float *bias, const float *out,
         const float *log_sums, const float *dout, float *dq, float *dk, float *dv,
-        float *dbias);
+        float *dbias, float *scratch);
     void (*drop)(const kernel_dropout *dropout, uint64_t first, size_t count, float *x);
     void (*sgd)(const kernel_sgd_settings *settings, const float *gradient,
         const float *reference, size_t count, float *weight, float *momentum);

@@ -56,15 +56,6 @@ static void rms_norm_backward(const float *dout, size_t dout_stride, const float
     }
 }
 
-/* out[i] += x[i] * factor. */
-INLINE void add_multiple(const float *x, float factor, size_t count, float *out) {
-    vec f = splat(factor);
-    size_t i = 0;
-    for (; i + LANES <= count; i += LANES)
-        store(out + i, multiply_add(load(x + i), f, load(out + i)));
-    for (; i < count; i++) out[i] = multiply_add_one(x[i], factor, out[i]);
-}
-
 static void add(const float *x, size_t x_stride, size_t rows, size_t width, float *out,
     size_t out_stride) {
     for (size_t r = 0; r < rows; r++) {

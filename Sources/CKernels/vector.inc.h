@@ -135,17 +135,6 @@ INLINE float sum(vec v) {
     return (q[0] + q[2]) + (q[1] + q[3]);
 }
 
-/* The sums of four vectors. */
-INLINE quad four_sums(vec a, vec b, vec c, vec d) {
-    quad p = fold(a), q = fold(b), r = fold(c), s = fold(d);
-    quad pq = __builtin_shufflevector(p, q, 0, 4, 1, 5) +
-              __builtin_shufflevector(p, q, 2, 6, 3, 7);
-    quad rs = __builtin_shufflevector(r, s, 0, 4, 1, 5) +
-              __builtin_shufflevector(r, s, 2, 6, 3, 7);
-    return __builtin_shufflevector(pq, rs, 0, 1, 4, 5) +
-           __builtin_shufflevector(pq, rs, 2, 3, 6, 7);
-}
-
 INLINE float largest(vec v) {
     float best = v[0];
     UNROLLED for (int i = 1; i < LANES; i++) best = v[i] > best ? v[i] : best;

@@ -62,13 +62,13 @@ package func crossAttentionBackward(
     try projectBackward(
         dout: residualGradient(stream, .crossAttentionOutput, pass), tape.attended, weights.output,
         gradients: gradients.output, into: dattended, pass)
-    attentionBackward(
+    try attentionBackward(
         dout: dattended, q: tape.query, k: tape.keyValue.columns(0..<inner),
         v: tape.keyValue.columns(inner..<2 * inner), out: tape.attended, logSums: tape.logSums,
         heads: pass.configuration.numHeads, queries: targets, keys: sources, bias: nil,
         causal: false, dropout: pass.dropout(.crossAttention), addingTo: dquery,
-        dk: dkeyValue.columns(0..<inner),
-        dv: dkeyValue.columns(inner..<2 * inner), dbias: nil, workers: pass.workers)
+        dk: dkeyValue.columns(0..<inner), dv: dkeyValue.columns(inner..<2 * inner), dbias: nil,
+        arena: pass.arena, workers: pass.workers)
     try projectBackward(
         dout: dkeyValue, states, weights.keyValue, gradients: gradients.keyValue, into: dstates,
         adds: true, pass)

@@ -61,13 +61,13 @@ package func selfAttentionBackward(
         dout: residualGradient(stream, .selfAttentionOutput, pass), tape.attended, weights.output,
         gradients: gradients.output, into: dattended, pass)
     let qkv = tape.queryKeyValue
-    attentionBackward(
+    try attentionBackward(
         dout: dattended, q: qkv.columns(0..<inner), k: qkv.columns(inner..<2 * inner),
         v: qkv.columns(2 * inner..<3 * inner), out: tape.attended, logSums: tape.logSums,
         heads: pass.configuration.numHeads, queries: sequences, keys: sequences, bias: bias,
         causal: causal, dropout: pass.dropout(.selfAttention), addingTo: dqkv.columns(0..<inner),
         dk: dqkv.columns(inner..<2 * inner), dv: dqkv.columns(2 * inner..<3 * inner), dbias: dbias,
-        workers: pass.workers)
+        arena: pass.arena, workers: pass.workers)
     try projectBackward(
         dout: dqkv, tape.normed, weights.queryKeyValue, gradients: gradients.queryKeyValue,
         into: dnormed, pass)

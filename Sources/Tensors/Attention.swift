@@ -68,16 +68,23 @@ package func attention(
 ///
 /// Parallel over heads, so that every sum over queries and sequences keeps its order.
 ///
-/// - Parameter dbias: shaped as `bias`; nil if `bias` is, or if nobody wants it.
+/// - Parameters:
+///   - dbias: shaped as `bias`; nil if `bias` is, or if nobody wants it.
+///   - arena: for blocks of keys and queries.
+/// - Throws: `UNSAY_E_MEMORY`, before anything is written.
 package func attentionBackward(
     dout: Rows, q: Rows, k: Rows, v: Rows, out: Rows, logSums: Rows, heads: Int, queries: Ragged,
     keys: Ragged, bias: DistanceBias?, causal: Bool, dropout: Dropout? = nil,
-    addingTo dq: Rows, dk: Rows, dv: Rows, dbias: DistanceBias?, workers: Workers
-) {
+    addingTo dq: Rows, dk: Rows, dv: Rows, dbias: DistanceBias?, arena: Arena,
+    workers: Workers
+) throws {
     assert(queries.count == keys.count && queries.total == q.count && keys.total == k.count)
     assert(dq.stride == q.stride && dk.stride == k.stride && dv.stride == v.stride)
     assert(dout.stride == out.stride, "dout is strided as out")
     let dKV = q.width / heads
+    let mark = arena.mark()
+    defer { arena.rewind(to: mark) }
+    let scratch = try arena.rows(heads, kernel_attention_scratch(dKV))
     workers.forEach(heads) { head in
         let column = head * dKV
         for sequence in 0..<queries.count {
@@ -97,7 +104,7 @@ package func attentionBackward(
                 dout.base + queryStart * dout.stride + column,
                 dq.base + queryStart * dq.stride + column,
                 dk.base + keyStart * dk.stride + column, dv.base + keyStart * dv.stride + column,
-                dbias?.head(head))
+                dbias?.head(head), scratch.base + head * scratch.stride)
         }
     }
 }
@@ -109,8 +116,7 @@ private struct QueryBlocks {
     private let heads: Int
     private let isSmall: Bool
 
-    /// Queries that take turns at a block of keys in the kernel.
-    private static let size = 48
+    private static let size = Int(KERNEL_QUERY_GROUP)
 
     init(_ queries: Ragged, heads: Int, keys: Ragged, dKV: Int) {
         self.heads = heads

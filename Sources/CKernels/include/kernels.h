@@ -193,6 +193,11 @@ void kernel_drop(const kernel_dropout *dropout, uint64_t first, size_t count, fl
  * left out. log_sums: [queries], log-sum-exp of the scores, for the backward pass; may be
  * NULL. Works in blocks of keys: no array of scores is kept, and a query's result does not
  * depend on how many queries are asked for at once. */
+enum {
+    KERNEL_KEY_BLOCK = 64,  /* keys that a query meets before another takes its turn */
+    KERNEL_QUERY_GROUP = 48 /* queries that take turns */
+};
+
 typedef struct kernel_attention_shape {
     size_t queries, keys, d_kv, first_query;
     size_t q_stride, out_stride;
@@ -206,11 +211,19 @@ void kernel_attention(const kernel_attention_shape *shape, const float *q,
     const float *keys, const float *values, const float *bias, float *out, float *log_sums);
 
 /* Its backward pass; dq, dk, dv have the strides of q, k, v; dout has out's. Adds to dq,
- * dk, dv and to dbias, indexed as bias (NULL if bias is). */
+ * dk, dv and to dbias, indexed as bias (NULL if bias is). scratch:
+ * [kernel_attention_scratch], need not be set. */
 void kernel_attention_backward(const kernel_attention_shape *shape, const float *q,
     const float *k, const float *v, const float *bias, const float *out,
     const float *log_sums, const float *dout, float *dq, float *dk, float *dv,
-    float *dbias);
+    float *dbias, float *scratch);
+
+static inline size_t kernel_attention_scratch(size_t d_kv) {
+    size_t wide = (d_kv + KERNEL_PANEL - 1) / KERNEL_PANEL * KERNEL_PANEL;
+    /* A block of keys in three layouts, a group of queries in two, a strip of 16 rows. */
+    return wide * (3 * KERNEL_KEY_BLOCK + 2 * KERNEL_QUERY_GROUP) +
+        16 * (wide < KERNEL_KEY_BLOCK ? KERNEL_KEY_BLOCK : wide);
+}
 
 /* ---- Optimizers ---------------------------------------------------------- */
 
