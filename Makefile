@@ -255,6 +255,7 @@ lint: $(VENV)/ready ## formatters as judges, type checks, header rules, floors
 	cd bindings/python && $(CURDIR)/$(VENV)/bin/mypy
 	scripts/check_header.sh
 	$(PYTHON) scripts/check_floors.py
+	$(PYTHON) scripts/check_tuples.py
 
 clean: ## remove what was built
 	rm -rf $(SCRATCH) build $(PACKAGED) $(VENV) $(PEERS)

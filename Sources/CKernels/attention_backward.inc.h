@@ -69,7 +69,8 @@ static void attention_product(size_t count, size_t depth, const float *left,
         for (size_t c = 0; c < columns; c += KERNEL_PANEL)
             strips[MODE_FLOAT32][0][tall](depth, packed,
                 (const char *)(panels + c * length), (prefetch){(const char *)panels, 0},
-                (units){NULL, NULL}, columns - c < KERNEL_PANEL ? columns - c : KERNEL_PANEL,
+                (units){NULL, NULL},
+                columns - c < KERNEL_PANEL ? columns - c : KERNEL_PANEL,
                 out + n * out_stride + c, out_stride, adds);
     }
 }
@@ -109,8 +110,8 @@ static float dot(const float *a, const float *b, size_t count) {
 
 static void attention_backward(const kernel_attention_shape *shape, const float *q,
     const float *k, const float *v, const float *bias, const float *out,
-    const float *log_sums, const float *dout, float *dq, float *dk, float *dv,
-    float *dbias, float *scratch) {
+    const float *log_sums, const float *dout, float *dq, float *dk, float *dv, float *dbias,
+    float *scratch) {
     float weights[QUERY_GROUP * KEY_BLOCK], dweights[QUERY_GROUP * KEY_BLOCK];
     const size_t d_kv = shape->d_kv, q_stride = shape->q_stride;
     const attention_sides sides = sides_in(scratch, d_kv);
@@ -140,8 +141,8 @@ static void attention_backward(const kernel_attention_shape *shape, const float 
                 float *row = weights + n * KEY_BLOCK, *drow = dweights + n * KEY_BLOCK;
                 memset(row + seen, 0, (depth - seen) * sizeof(float));
                 memset(drow + seen, 0, (depth - seen) * sizeof(float));
-                float expected = dot(dout_group + n * shape->out_stride,
-                    out + i * shape->out_stride, d_kv);
+                float expected = dot(
+                    dout_group + n * shape->out_stride, out + i * shape->out_stride, d_kv);
                 score_gradients(
                     shape, i, first, seen, bias, log_sums[i], expected, row, drow);
                 if (!dbias) continue;
@@ -149,8 +150,8 @@ static void attention_backward(const kernel_attention_shape *shape, const float 
                 for (size_t j = 0; j < seen; j++) b[j] += drow[j];
             }
             rows_to_panels(q_group, q_stride, count, d_kv, QUERY_GROUP, sides.q_rows);
-            rows_to_panels(dout_group, shape->out_stride, count, d_kv, QUERY_GROUP,
-                sides.dout_rows);
+            rows_to_panels(
+                dout_group, shape->out_stride, count, d_kv, QUERY_GROUP, sides.dout_rows);
             attention_product(count, depth, dweights, KEY_BLOCK, 1, sides.k_rows, KEY_BLOCK,
                 d_kv, sides.packed, dq + group * q_stride, q_stride, 1);
             attention_product(depth, count, dweights, 1, KEY_BLOCK, sides.q_rows,

@@ -139,8 +139,8 @@ void kernel_attention(const kernel_attention_shape *shape, const float *q, const
 
 void kernel_attention_backward(const kernel_attention_shape *shape, const float *q,
     const float *k, const float *v, const float *bias, const float *out,
-    const float *log_sums, const float *dout, float *dq, float *dk, float *dv,
-    float *dbias, float *scratch) {
+    const float *log_sums, const float *dout, float *dq, float *dk, float *dv, float *dbias,
+    float *scratch) {
     table()->attention_backward(
         shape, q, k, v, bias, out, log_sums, dout, dq, dk, dv, dbias, scratch);
 }

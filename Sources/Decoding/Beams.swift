@@ -3,7 +3,7 @@ import Glibc
 /// What is told of one id of an output beside its probability; empty unless asked for.
 struct PositionDetail {
     /// The likeliest ids there and the logarithms of their probabilities, likeliest first.
-    var alternatives: [(id: Int32, logProbability: Float)] = []
+    var alternatives: [Alternative] = []
     /// What the id was written by looking at, [ids of the input].
     var attention: [Float] = []
 

@@ -7,6 +7,12 @@ package enum Finish: Sendable {
 }
 
 /// One output of one input.
+/// One of the likeliest ids at a position.
+package struct Alternative: Sendable {
+    package let id: Int32
+    package let logProbability: Float
+}
+
 package struct Hypothesis: Sendable {
     /// The end-of-sequence id included, if it was written.
     package var ids: [Int32] = []
@@ -19,7 +25,7 @@ package struct Hypothesis: Sendable {
     package var score: Float = 0
     package var finish = Finish.length
     /// Of each id, one after the other: the likeliest ids there, likeliest first.
-    package var alternatives: [(id: Int32, logProbability: Float)] = []
+    package var alternatives: [Alternative] = []
     /// [ids.count, ids of the input]; empty unless asked for.
     package var crossAttention: [Float] = []
     /// Ids guessed from the input, and those of them that were written.

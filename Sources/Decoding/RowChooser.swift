@@ -39,16 +39,20 @@ struct RowChooser {
     /// - Parameter values: logits, or log-probabilities where there are beams.
     func alternatives(
         _ values: UnsafeMutableBufferPointer<Float>
-    ) -> [(id: Int32, logProbability: Float)] {
+    ) -> [Alternative] {
         guard options.numAlternatives > 0 else { return [] }
         let normalizer = options.numBeams > 1 ? 0 : logSumExp(values)
         var best = Largest(options.numAlternatives)
         for (index, value) in values.enumerated() where value > best.floor {
             best.add(value, index)
         }
-        var found = best.sorted.map { (id: Int32($0.index), logProbability: $0.value - normalizer) }
+        var found = best.sorted.map {
+            Alternative(id: Int32($0.index), logProbability: $0.value - normalizer)
+        }
         // Where rules leave fewer.
-        while found.count < options.numAlternatives { found.append((-1, -.infinity)) }
+        while found.count < options.numAlternatives {
+            found.append(Alternative(id: -1, logProbability: -.infinity))
+        }
         return found
     }
 

@@ -15,13 +15,21 @@ struct FileChoice {
         let hasDecoder: Bool
     }
 
+    private struct Part {
+        let stem: String
+        let hasEncoder: Bool
+        let hasDecoder: Bool
+    }
+
     /// The candidates of one naming scheme.
     private let candidates: [Candidate]
 
     /// Optimum's names, which transformers.js shares, in the order of messages.
-    private static let parts: [(stem: String, hasEncoder: Bool, hasDecoder: Bool)] = [
-        ("encoder_model", true, false), ("decoder_model_merged", false, true),
-        ("decoder_model", false, true), ("decoder_with_past_model", false, false),
+    private static let parts = [
+        Part(stem: "encoder_model", hasEncoder: true, hasDecoder: false),
+        Part(stem: "decoder_model_merged", hasEncoder: false, hasDecoder: true),
+        Part(stem: "decoder_model", hasEncoder: false, hasDecoder: true),
+        Part(stem: "decoder_with_past_model", hasEncoder: false, hasDecoder: false),
     ]
 
     /// The endings that exporters, quantisers and public repositories use, the most precise

@@ -101,6 +101,12 @@ struct ModelFolder {
         return models
     }
 
+    private struct Stored {
+        let model: String
+        let tensor: StoredTensor
+        let place: StoredTensor.Place
+    }
+
     /// Tensors in a file of external data lie apart, or one where another does: otherwise a
     /// save could not write both.
     private static func requireApart(_ models: [OnnxModel]) throws {
@@ -108,7 +114,7 @@ struct ModelFolder {
             model.tensors.compactMap { tensor in
                 tensor.place.flatMap { place in
                     place.file == model.name || tensor.bytes.isEmpty
-                        ? nil : (model: model.name, tensor: tensor, place: place)
+                        ? nil : Stored(model: model.name, tensor: tensor, place: place)
                 }
             }
         }.sorted {

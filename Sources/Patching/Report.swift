@@ -49,7 +49,7 @@ package struct Report: Sendable {
     let metadata: JSON
     let evaluation: Evaluation
     /// Of every evaluation since the session began.
-    let history: [(step: Int, evaluation: Evaluation)]
+    let history: [Measurement]
     let outputs: Int
     /// Outputs that show the behaviour; nil without a detector.
     let shownBefore: Int?
@@ -66,10 +66,7 @@ package struct Report: Sendable {
             "title": .string(title),
             "session": metadata,
             "evaluation": evaluation.json,
-            "history": .array(
-                history.map {
-                    .object(["step": .number(Double($0.step)), "evaluation": $0.evaluation.json])
-                }),
+            "history": .array(history.map(\.json)),
             "outputs": count(outputs),
             "changed": count(changes.count),
             "shown_before": count(shownBefore),

@@ -61,9 +61,10 @@ extension Report {
     private var plot: String {
         let hasGuard = history.contains { $0.evaluation.guardKL > 0 }
         let isHeldOut = history.contains { $0.evaluation.heldOutAvoidPBefore > 0 }
-        let points = history.map { step, evaluation in
-            (
-                step: step,
+        let points = history.map { measurement in
+            let evaluation = measurement.evaluation
+            return (
+                step: measurement.step,
                 p: isHeldOut ? evaluation.heldOutAvoidPAfter : evaluation.avoidPAfter,
                 kl: hasGuard ? evaluation.guardKL : evaluation.keepKL
             )

@@ -39,6 +39,17 @@ package struct Evaluation: Sendable {
     }
 }
 
+/// An evaluation during a session.
+struct Measurement {
+    /// Optimizer steps before it.
+    let step: Int
+    let evaluation: Evaluation
+
+    var json: JSON {
+        .object(["step": .number(Double(step)), "evaluation": evaluation.json])
+    }
+}
+
 extension Session {
     /// Compares the trained copy with the original on examples, held-out ones and guard.
     package func evaluate() throws -> Evaluation {

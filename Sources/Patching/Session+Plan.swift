@@ -55,7 +55,7 @@ extension Session {
             return
         }
         let places = examples.enumerated().flatMap { index, example in
-            example.marked.map { (example: index, position: $0) }
+            example.marked.map { (index, $0) }
         }
         let isFree = contextFree()
         var next = 0
@@ -63,17 +63,17 @@ extension Session {
         try trainer.compareMarked(
             examples, \.reference, head: reference.network.head, between: stopIfCancelled
         ) { target, comparison in
-            let place = places[next]
+            let (index, position) = places[next]
             next += 1
             if target.mark > 0 { plan.keptCount += 1 }
             guard !comparison.probabilities.isEmpty else { return }
             plan.avoidedCount += comparison.probabilities.count
             plan.marks.append(
                 PlannedMark(
-                    example: place.example, position: place.position, id: target.id,
+                    example: index, position: position, id: target.id,
                     q: comparison.probabilities.reduce(0) { $0 + $1.before },
                     price: comparison.price,
-                    isContextFree: isFree[place.example].contains(place.position)))
+                    isContextFree: isFree[index].contains(position)))
         }
         let prices = plan.marks.map(\.price)
         plan.meanPrice = prices.reduce(0, +) / Double(max(prices.count, 1))

@@ -82,7 +82,7 @@ extension Session {
             }
             if steps % run.evaluateEvery == 0 || count == run.maxSteps {
                 let evaluation = try measure()
-                history.append((steps, evaluation))
+                history.append(Measurement(step: steps, evaluation: evaluation))
                 guard evaluation.guardHeld else {
                     restore(best, training)
                     return .guardrail
@@ -104,7 +104,7 @@ extension Session {
 
     private func beginning(_ training: Training, _ run: RunOptions) throws -> BestWeights {
         let evaluation = try measure()
-        if history.isEmpty { history.append((steps, evaluation)) }
+        if history.isEmpty { history.append(Measurement(step: steps, evaluation: evaluation)) }
         let values = try FloatBuffer(count: training.values.count)
         values.base.update(from: training.values.base, count: values.count)
         return BestWeights(values: values, step: steps, score: try score(evaluation, run.select))

@@ -59,7 +59,8 @@ extension Session {
                 lastEvaluation = chosen.map { trials[$0.index].evaluation }
                 if let chosen {
                     steps += trials[chosen.index].steps
-                    history.append((steps, trials[chosen.index].evaluation))
+                    history.append(
+                        Measurement(step: steps, evaluation: trials[chosen.index].evaluation))
                 }
             }
             do {

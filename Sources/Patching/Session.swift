@@ -29,7 +29,7 @@ package final class Session: @unchecked Sendable {
     package internal(set) var steps = 0
     package internal(set) var lastEvaluation: Evaluation?
     /// Every evaluation of every run since the session began or was rolled back.
-    var history: [(step: Int, evaluation: Evaluation)] = []
+    var history: [Measurement] = []
     /// What a saved session brought along for the run to go on with.
     var resumedBest: BestWeights?
     /// Examples of all kinds at the last call of `prepare`.

@@ -30,10 +30,7 @@ extension Session {
             "optimizer_steps": .number(Double(training.optimizer.steps)),
             "order": order.json,
             "buffers": .array(buffers.map { .number(Double($0.count)) }),
-            "history": .array(
-                history.map {
-                    .object(["step": .number(Double($0.step)), "evaluation": $0.evaluation.json])
-                }),
+            "history": .array(history.map(\.json)),
         ]
         if let best {
             fields["best"] = .object([
@@ -149,15 +146,11 @@ extension Session {
             }
         }
 
-        var history: [(step: Int, evaluation: Evaluation)]? {
-            var all: [(step: Int, evaluation: Evaluation)] = []
-            for entry in fields["history"]?.array ?? [] {
-                guard let step = entry["step"]?.int, let value = entry["evaluation"] else {
-                    return nil
-                }
-                all.append((step, Evaluation(value)))
-            }
-            return all
+        /// nil if an entry is damaged.
+        var history: [Measurement]? {
+            let entries = fields["history"]?.array ?? []
+            let all = entries.compactMap(Measurement.init)
+            return all.count == entries.count ? all : nil
         }
 
         func copyBuffers(to targets: [FloatBuffer]) throws {
@@ -175,6 +168,14 @@ extension Session {
                 }
             }
         }
+    }
+}
+
+extension Measurement {
+    /// nil without a step and an evaluation.
+    fileprivate init?(_ json: JSON) {
+        guard let step = json["step"]?.int, let evaluation = json["evaluation"] else { return nil }
+        self.init(step: step, evaluation: Evaluation(evaluation))
     }
 }
 

@@ -21,9 +21,9 @@ package final class ByteTokenizer: Tokenizer {
         names += (0..<Self.byteCount).map { [UInt8($0)] }
         names += (0..<max(extraIDs, 0)).map { Array("<extra_id_\($0)>".utf8) }
         pieces = try PieceTable(names)
-        var special: [(spelling: [UInt8], id: Int32, strips: Bool)] = []
+        var special: [[UInt8]: SpecialTokens.Entry] = [:]
         for id in names.indices where id < Self.firstByte || id >= Self.firstByte + Self.byteCount {
-            special.append((names[id], Int32(id), id < Self.firstByte))
+            special[names[id]] = SpecialTokens.Entry(id: Int32(id), strips: id < Self.firstByte)
         }
         self.special = SpecialTokens(special)
     }

@@ -62,15 +62,16 @@ package final class SentencePieceTokenizer: Tokenizer {
         eosTokenID = index.id(of: "</s>")
         padTokenID = index.id(of: "<pad>")
 
-        var special: [(spelling: [UInt8], id: Int32, strips: Bool)] = []
+        var special: [[UInt8]: SpecialTokens.Entry] = [:]
         for (spelling, id) in [("</s>", eosTokenID), ("<pad>", padTokenID), ("<unk>", unkTokenID)] {
-            if let id { special.append((Array(spelling.utf8), id, false)) }
+            if let id { special[Array(spelling.utf8)] = SpecialTokens.Entry(id: id, strips: false) }
         }
         for (offset, extra) in extras.enumerated() {
-            special.append((extra, Int32(model.pieces.count + offset), true))
+            special[extra] = SpecialTokens.Entry(
+                id: Int32(model.pieces.count + offset), strips: true)
         }
         self.special = SpecialTokens(special)
-        skipped = Set(special.map(\.id))
+        skipped = Set(special.values.map(\.id))
     }
 
     // MARK: Text to ids

@@ -7,20 +7,18 @@ struct SpecialTokens: Sendable {
         var id: Int32?
     }
 
-    private struct Entry: Sendable {
+    struct Entry: Sendable {
         let id: Int32
+        /// Takes the white space around it out of the text.
         let strips: Bool
     }
 
-    private var entries: [[UInt8]: Entry] = [:]
-    private var lengths: [Int] = []
+    private let entries: [[UInt8]: Entry]
+    private let lengths: [Int]
 
-    /// Every spelling begins with `<`. A token that `strips` takes the white space around it
-    /// out of the text. Of two equal spellings the first counts.
-    init(_ tokens: [(spelling: [UInt8], id: Int32, strips: Bool)]) {
-        for token in tokens where entries[token.spelling] == nil {
-            entries[token.spelling] = Entry(id: token.id, strips: token.strips)
-        }
+    /// - Parameter entries: by spelling, each of which begins with `<`.
+    init(_ entries: [[UInt8]: Entry]) {
+        self.entries = entries
         lengths = Set(entries.keys.map(\.count)).sorted(by: >)
     }
 

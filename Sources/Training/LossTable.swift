@@ -67,20 +67,26 @@ package struct LossColumns: Sendable {
     /// Whether a step adds its positions up, as the published code does, or takes their mean.
     package let isSummed: Bool
 
-    private typealias Row = (loss: unsay_loss, avoided: LossTerm, kept: LossTerm)
+    private struct Row {
+        let loss: unsay_loss, avoided: LossTerm, kept: LossTerm
+
+        init(_ loss: unsay_loss, _ avoided: LossTerm, _ kept: LossTerm) {
+            (self.loss, self.avoided, self.kept) = (loss, avoided, kept)
+        }
+    }
 
     private static let exact: [Row] = {
         let forward = LossTerm(kind: .forwardKL)
         let reverse = LossTerm(kind: .reverseKL)
         return [
-            (UNSAY_LOSS_LIKELIHOOD, .none, .likelihood),
-            (UNSAY_LOSS_FF, forward, forward),
-            (UNSAY_LOSS_RR, reverse, reverse),
-            (UNSAY_LOSS_RF, reverse, forward),
-            (UNSAY_LOSS_FLL, forward, .likelihood),
-            (UNSAY_LOSS_RLL, reverse, .likelihood),
-            (UNSAY_LOSS_UL, LossTerm(kind: .unlikelihood), .likelihood),
-            (UNSAY_LOSS_NL, LossTerm(kind: .negativeLikelihood, limit: .floor), .likelihood),
+            Row(UNSAY_LOSS_LIKELIHOOD, .none, .likelihood),
+            Row(UNSAY_LOSS_FF, forward, forward),
+            Row(UNSAY_LOSS_RR, reverse, reverse),
+            Row(UNSAY_LOSS_RF, reverse, forward),
+            Row(UNSAY_LOSS_FLL, forward, .likelihood),
+            Row(UNSAY_LOSS_RLL, reverse, .likelihood),
+            Row(UNSAY_LOSS_UL, LossTerm(kind: .unlikelihood), .likelihood),
+            Row(UNSAY_LOSS_NL, LossTerm(kind: .negativeLikelihood, limit: .floor), .likelihood),
         ]
     }()
 
@@ -93,14 +99,14 @@ package struct LossColumns: Sendable {
         let written = LossTerm(kind: .crossEntropy, target: .written, smoothing: smoothing)
         let limited = LossTerm(kind: .crossEntropy, target: .written, limit: .ceiling)
         return [
-            (UNSAY_LOSS_LIKELIHOOD, .none, .likelihood),
-            (UNSAY_LOSS_FF, forward, forward),
-            (UNSAY_LOSS_RR, reverse, reverse),
-            (UNSAY_LOSS_RF, reverse, smooth),
-            (UNSAY_LOSS_FLL, forward, .likelihood),
-            (UNSAY_LOSS_RLL, reverse, written),
-            (UNSAY_LOSS_UL, LossTerm(kind: .unlikelihood, limit: .clipped), .likelihood),
-            (UNSAY_LOSS_NL, LossTerm(kind: .negativeLikelihood, limit: .ceiling), limited),
+            Row(UNSAY_LOSS_LIKELIHOOD, .none, .likelihood),
+            Row(UNSAY_LOSS_FF, forward, forward),
+            Row(UNSAY_LOSS_RR, reverse, reverse),
+            Row(UNSAY_LOSS_RF, reverse, smooth),
+            Row(UNSAY_LOSS_FLL, forward, .likelihood),
+            Row(UNSAY_LOSS_RLL, reverse, written),
+            Row(UNSAY_LOSS_UL, LossTerm(kind: .unlikelihood, limit: .clipped), .likelihood),
+            Row(UNSAY_LOSS_NL, LossTerm(kind: .negativeLikelihood, limit: .ceiling), limited),
         ]
     }()
 

@@ -215,14 +215,14 @@ void kernel_attention(const kernel_attention_shape *shape, const float *q,
  * [kernel_attention_scratch], need not be set. */
 void kernel_attention_backward(const kernel_attention_shape *shape, const float *q,
     const float *k, const float *v, const float *bias, const float *out,
-    const float *log_sums, const float *dout, float *dq, float *dk, float *dv,
-    float *dbias, float *scratch);
+    const float *log_sums, const float *dout, float *dq, float *dk, float *dv, float *dbias,
+    float *scratch);
 
 static inline size_t kernel_attention_scratch(size_t d_kv) {
     size_t wide = (d_kv + KERNEL_PANEL - 1) / KERNEL_PANEL * KERNEL_PANEL;
     /* A block of keys in three layouts, a group of queries in two, a strip of 16 rows. */
     return wide * (3 * KERNEL_KEY_BLOCK + 2 * KERNEL_QUERY_GROUP) +
-        16 * (wide < KERNEL_KEY_BLOCK ? KERNEL_KEY_BLOCK : wide);
+           16 * (wide < KERNEL_KEY_BLOCK ? KERNEL_KEY_BLOCK : wide);
 }
 
 /* ---- Optimizers ---------------------------------------------------------- */
