@@ -12,13 +12,20 @@ import Tensors
 /// (0.51 for 1/2 with the rounding of the division), and the exact product rounds by at most
 /// K 2^-24 |x| |w|, the other one by less (Higham, Accuracy and Stability of Numerical
 /// Algorithms, 2002, section 3.1). So an error is at most |x| times a number of each output.
+/// Where a head in bf16 rounds x, the rounded row is what both multiply. It may also take
+/// products below 2^-126 for 0, which bounds of at least `leastError` for rows of at least
+/// `leastSize` allow for.
 package final class ScreenedHead: Sendable {
     private let exact: PackedMatrix
     private let copy: PackedMatrix
     /// Of each output: its error for a row of length 1.
     private let errors: FloatBuffer
 
-    /// - Parameter exact: in float32.
+    /// Their product, 1e-32, is more than 2^16 products below 2^-126.
+    private static let leastError: Double = 1e-20
+    private static let leastSize: Float = 1e-12
+
+    /// - Parameter exact: in float32 or bf16.
     /// - Throws: `UNSAY_E_MEMORY`.
     package init(_ exact: PackedMatrix, workers: Workers) throws {
         let (outputs, inputs) = (exact.outputs, exact.inputs)
@@ -49,7 +56,8 @@ package final class ScreenedHead: Sendable {
                     let (size, loss) = (squares.squareRoot(), lost.squareRoot())
                     let error = loss + rounding * size + inputError * (size + loss)
                     // 1e-5: the roundings of this sum and of the comparisons.
-                    errors.base[range.lowerBound + row] = Float(error * (1 + 1e-5))
+                    errors.base[range.lowerBound + row] = Float(
+                        max(error, Self.leastError) * (1 + 1e-5))
                 }
             }
         }
@@ -64,9 +72,15 @@ package final class ScreenedHead: Sendable {
     ) throws -> Int32? {
         let mark = arena.mark()
         defer { arena.rewind(to: mark) }
+        var x = x
+        if exact.precision == .bf16, Precision.roundsInputsToBF16 {
+            let rounded = try arena.rows(1, x.width)
+            for index in 0..<x.width { rounded[0][index] = roundedToBF16(x[0][index]) }
+            x = rounded
+        }
         let squares = x[0].reduce(0.0) { $0 + Double($1) * Double($1) }
         let size = Float(squares.squareRoot() * (1 + 1e-6))
-        guard size.isFinite else { return nil }
+        guard size.isFinite, size >= Self.leastSize else { return nil }
         let scores = try arena.rows(1, copy.outputs)
         try product(x, copy, into: scores, arena: arena, workers: workers)
         for id in omitted { scores[0][Int(id)] = -.infinity }

@@ -164,9 +164,9 @@ package final class WeightsSnapshot: Sendable {
     }
 
     /// For the likeliest token of one row; made when first asked for, nil where the head is
-    /// no float32 matrix.
+    /// neither a float32 nor a bf16 matrix.
     package func screenedHead(workers: Workers) throws -> ScreenedHead? {
-        guard case .packed(let matrix) = network.head.storage, matrix.precision == .float32,
+        guard case .packed(let matrix) = network.head.storage, matrix.precision != .int8,
             network.head.adapters.isEmpty
         else { return nil }
         return try screened.withLock { known in

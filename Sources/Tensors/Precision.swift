@@ -16,4 +16,13 @@ package enum Precision: Sendable, CaseIterable {
         case .int8: KERNEL_INT8
         }
     }
+
+    /// Whether products with bf16 weights round the other factor to bf16, too: where the
+    /// processor multiplies pairs of them.
+    package static var roundsInputsToBF16: Bool { kernel_level_current() == KERNEL_AVX512_PAIRS }
+}
+
+/// The nearest bf16 number, of two the even one.
+package func roundedToBF16(_ x: Float) -> Float {
+    Float(bitPattern: UInt32(kernel_bf16(x)) << 16)
 }

@@ -14,8 +14,8 @@ struct ScreenedHeadTests {
 
     @Test(
         "names the token that the exact logits name, however close others come",
-        arguments: [Float(1), 1e-2, 1e-4, 0])
-    func sameToken(apart: Float) throws {
+        arguments: [Float(1), 1e-2, 1e-4, 0], [Precision.float32, .bf16])
+    func sameToken(apart: Float, precision: Precision) throws {
         let (outputs, inputs) = (1000, 48)
         let workers = Workers(threads: 2)
         let plain = try FloatBuffer(count: outputs * inputs)
@@ -26,7 +26,7 @@ struct ScreenedHeadTests {
                     number(index, 1) + apart * number(output * inputs + index, 2)
             }
         }
-        let matrix = try PackedMatrix(outputs: outputs, inputs: inputs)
+        let matrix = try PackedMatrix(outputs: outputs, inputs: inputs, precision: precision)
         matrix.pack(
             plain.base, outputs: 0..<outputs, outputStride: inputs, workers: workers)
         let head = try ScreenedHead(matrix, workers: workers)
