@@ -43,10 +43,11 @@ extension Search {
         try cache.step(ids, slots: slots, weights: weights) { states in
             let pass = Pass(configuration, arena: arena, workers: model.workers)
             scaleForHead(states, into: states, pass)
-            if let id = try screened(rows, states, pass) {
-                let next = Candidate(
-                    beam: 0, id: id, logProbability: .nan, total: .nan, rank: 0)
-                try advancePools(rows, [0], [[next]])
+            if let ids = try screened(rows, states, pass) {
+                let next = ids.map { id in
+                    [Candidate(beam: 0, id: id, logProbability: .nan, total: .nan, rank: 0)]
+                }
+                try advancePools(rows, Array(rows.indices), next)
                 goesOn = try reportTokens(rows)
                 return
             }
@@ -59,14 +60,19 @@ extension Search {
         return goesOn
     }
 
-    /// The next token of a single row whose logits nobody wants to see or to change.
-    private func screened(_ rows: [ActiveRow], _ states: Rows, _ pass: Pass) throws -> Int32? {
-        guard states.count == 1, !options.logProbs, !options.doSample, options.numBeams == 1,
-            options.onLogits == nil, options.allowedTokens == nil, options.numAlternatives == 0,
-            !options.crossAttention, rows[0].position >= searches[rows[0].input].prefix.count,
-            let omitted = table.suppressed(after: rows[0].position),
-            let head = try snapshot.screenedHead(workers: model.workers)
+    /// The next token of every row, if nobody wants to see or to change their logits.
+    private func screened(_ rows: [ActiveRow], _ states: Rows, _ pass: Pass) throws -> [Int32]? {
+        guard states.count == rows.count, !options.logProbs, !options.doSample,
+            options.numBeams == 1, options.onLogits == nil, options.allowedTokens == nil,
+            options.numAlternatives == 0, !options.crossAttention,
+            rows.allSatisfy({ $0.position >= searches[$0.input].prefix.count }),
+            let head = try snapshot.screenedHead(rows: rows.count, workers: model.workers)
         else { return nil }
+        var omitted: [[Int32]] = []
+        for row in rows {
+            guard let ids = table.suppressed(after: row.position) else { return nil }
+            omitted.append(ids)
+        }
         return try head.largest(
             states, leavingOut: omitted, arena: pass.arena, workers: pass.workers)
     }

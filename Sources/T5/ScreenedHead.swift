@@ -1,11 +1,12 @@
 import Support
 import Tensors
 
-/// Finds the likeliest token of a row without the exact logits of all: those of a copy of the
-/// head in int8 tell, with a bound of their error, which few tokens can be it, and only their
-/// logits are computed. The id is that of the exact head by construction.
+/// Finds the likeliest token of a row without the exact logits of all: cheaper products tell,
+/// with a bound of their error, which few tokens can be it, and only their logits are computed.
+/// The id is that of the exact head by construction.
 ///
-/// With w an output's weights, v their copy in int8, x the row and u the row in 16 bits,
+/// Of a head in float32 or bf16, a copy in int8 is cheaper. With w an output's weights, v their
+/// copy, x the row and u the row in 16 bits,
 ///
 ///     |x.w - u.v| <= |x| |w - v| + |x - u| |v|,    |x - u| <= 0.51 sqrt(K) max|x| / 32639
 ///
@@ -15,24 +16,39 @@ import Tensors
 /// Where a head in bf16 rounds x, the rounded row is what both multiply. It may also take
 /// products below 2^-126 for 0, which bounds of at least `leastError` for rows of at least
 /// `leastSize` allow for.
+///
+/// Of a head in int8, which takes rows in 16 bits, u, rows in 8 bits are cheaper, t: the error is
+/// at most |u - t| |v|, and three roundings each of |u| |v| 2^-24.
 package final class ScreenedHead: Sendable {
     private let exact: PackedMatrix
-    private let copy: PackedMatrix
-    /// Of each output: its error for a row of length 1.
+    private let cheap: PackedMatrix
+    /// Of each output: its error for a row of size 1.
     private let errors: FloatBuffer
 
     /// Their product, 1e-32, is more than 2^16 products below 2^-126.
-    private static let leastError: Double = 1e-20
-    private static let leastSize: Float = 1e-12
+    private static let leastError = 1e-20
+    private static let leastSize = 1e-12
 
-    /// - Parameter exact: in float32 or bf16.
+    /// One row is as fast as its weights are read, several as they are multiplied.
+    static func isFaster(_ precision: Precision, rows: Int) -> Bool {
+        switch precision {
+        case .float32: rows == 1 || (rows <= 64 && Precision.multipliesRounded)
+        case .bf16: rows == 1 || (rows <= 16 && Precision.multipliesRounded)
+        case .int8: rows > 1 && rows <= 64 && Precision.multipliesRounded
+        }
+    }
+
     /// - Throws: `UNSAY_E_MEMORY`.
     package init(_ exact: PackedMatrix, workers: Workers) throws {
         let (outputs, inputs) = (exact.outputs, exact.inputs)
         self.exact = exact
-        copy = try PackedMatrix(outputs: outputs, inputs: inputs, precision: .int8)
+        let isCopied = exact.precision != .int8
+        cheap =
+            isCopied
+            ? try PackedMatrix(outputs: outputs, inputs: inputs, precision: .int8)
+            : PackedMatrix(exact, inputBits: 8)
         errors = try FloatBuffer(count: outputs)
-        let copy = copy, errors = errors
+        let cheap = cheap, errors = errors
         let block = PackedMatrix.panelWidth
         let scratch = ScratchPool(count: 2 * block * inputs)
         let alone = Workers(threads: 1)
@@ -43,8 +59,10 @@ package final class ScreenedHead: Sendable {
             try scratch.with { buffer in
                 let before = buffer.base, after = buffer.base + block * inputs
                 exact.unpack(outputs: range, into: before, stride: inputs)
-                copy.pack(before, outputs: range, outputStride: inputs, workers: alone)
-                copy.unpack(outputs: range, into: after, stride: inputs)
+                if isCopied {
+                    cheap.pack(before, outputs: range, outputStride: inputs, workers: alone)
+                }
+                cheap.unpack(outputs: range, into: after, stride: inputs)
                 for row in 0..<range.count {
                     var squares = 0.0, lost = 0.0
                     for index in row * inputs..<(row + 1) * inputs {
@@ -54,7 +72,8 @@ package final class ScreenedHead: Sendable {
                         lost += d * d
                     }
                     let (size, loss) = (squares.squareRoot(), lost.squareRoot())
-                    let error = loss + rounding * size + inputError * (size + loss)
+                    let error =
+                        isCopied ? loss + rounding * size + inputError * (size + loss) : size
                     // 1e-5: the roundings of this sum and of the comparisons.
                     errors.base[range.lowerBound + row] = Float(
                         max(error, Self.leastError) * (1 + 1e-5))
@@ -63,41 +82,76 @@ package final class ScreenedHead: Sendable {
         }
     }
 
-    /// The lowest index of the largest of x Wᵀ, some outputs left out; nil if that is better
-    /// computed in full.
+    /// Of each row the lowest index of the largest of x Wᵀ, some outputs left out; nil if that
+    /// is better computed in full.
     ///
-    /// - Parameter x: one row, [1, inputs].
+    /// - Parameters:
+    ///   - x: [rows, inputs].
+    ///   - omitted: of each row, the outputs that are left out.
     package func largest(
-        _ x: Rows, leavingOut omitted: [Int32], arena: Arena, workers: Workers
-    ) throws -> Int32? {
+        _ x: Rows, leavingOut omitted: [[Int32]], arena: Arena, workers: Workers
+    ) throws -> [Int32]? {
+        assert(omitted.count == x.count)
         let mark = arena.mark()
         defer { arena.rewind(to: mark) }
-        var x = x
-        if exact.precision == .bf16, Precision.roundsInputsToBF16 {
-            let rounded = try arena.rows(1, x.width)
-            for index in 0..<x.width { rounded[0][index] = roundedToBF16(x[0][index]) }
-            x = rounded
+        let x = try rounded(x, arena)
+        let sizes = (0..<x.count).map { size(x[$0]) }
+        guard sizes.allSatisfy({ $0.isFinite && Double($0) >= Self.leastSize }) else { return nil }
+        let scores = try arena.rows(x.count, cheap.outputs)
+        try product(x, cheap, into: scores, arena: arena, workers: workers)
+        for (row, ids) in omitted.enumerated() {
+            for id in ids { scores[row][Int(id)] = -.infinity }
         }
-        let squares = x[0].reduce(0.0) { $0 + Double($1) * Double($1) }
-        let size = Float(squares.squareRoot() * (1 + 1e-6))
-        guard size.isFinite, size >= Self.leastSize else { return nil }
-        let scores = try arena.rows(1, copy.outputs)
-        try product(x, copy, into: scores, arena: arena, workers: workers)
-        for id in omitted { scores[0][Int(id)] = -.infinity }
-        let candidates = candidateIndices(scores[0], errors: errors, size: size, most: Self.most)
-        guard !candidates.isEmpty, candidates.count <= Self.most else { return nil }
+        var candidates = [[Int32]](repeating: [], count: x.count)
+        candidates.withUnsafeMutableBufferPointer { found in
+            nonisolated(unsafe) let found = found
+            workers.forEach(x.count) { row in
+                found[row] = candidateIndices(
+                    scores[row], errors: errors, size: sizes[row], most: Self.most)
+            }
+        }
+        guard candidates.allSatisfy({ !$0.isEmpty && $0.count <= Self.most }) else { return nil }
         // The panels of the candidates, in place of their scores.
-        let width = PackedMatrix.panelWidth
-        for panel in Set(candidates.map { Int($0) / width }) {
-            try product(
-                x, exact, outputs: panel * width..<min((panel + 1) * width, exact.outputs),
-                into: scores, arena: arena, workers: Workers(threads: 1))
+        let places = candidates.enumerated().flatMap { row, ids in
+            Set(ids.map { Int($0) / PackedMatrix.panelWidth }).map { (row: row, panel: $0) }
         }
-        var best = candidates[0]
-        for id in candidates.dropFirst() where scores[0][Int(id)] > scores[0][Int(best)] {
-            best = id
+        try product(x, exact, at: places, into: scores, arena: arena, workers: workers)
+        return candidates.enumerated().map { row, ids in
+            ids.dropFirst().reduce(ids[0]) { best, id in
+                scores[row][Int(id)] > scores[row][Int(best)] ? id : best
+            }
         }
-        return best
+    }
+
+    /// The rows that the exact head multiplies.
+    private func rounded(_ x: Rows, _ arena: Arena) throws -> Rows {
+        guard exact.precision == .bf16, Precision.multipliesRounded else { return x }
+        let rounded = try arena.rows(x.count, x.width)
+        for row in 0..<x.count {
+            for index in 0..<x.width { rounded[row][index] = roundedToBF16(x[row][index]) }
+        }
+        return rounded
+    }
+
+    /// What a row's errors are multiples of.
+    private func size(_ row: UnsafeMutableBufferPointer<Float>) -> Float {
+        var squares = 0.0, most: Float = 0
+        for value in row {
+            squares += Double(value) * Double(value)
+            most = max(most, abs(value))
+        }
+        let length = squares.squareRoot()
+        guard exact.precision == .int8, length.isFinite else { return Float(length * (1 + 1e-6)) }
+        // A rounding to 8 bits may go to either side where this one is near the middle.
+        let unit = Double(most) / 127, inverse = unit > 0 ? 1 / unit : 0
+        var lost = 0.0
+        for value in row {
+            let scaled = Double(value) * inverse
+            let distance = abs(scaled - scaled.rounded()) + 1e-4
+            lost += distance * distance
+        }
+        let ofWide = 0.51 * Double(row.count).squareRoot() * Double(most) / 32639
+        return Float((lost.squareRoot() * unit + ofWide + 0x1p-21 * length) * (1 + 1e-6))
     }
 
     /// More candidates than this are as slow as all of them.

@@ -163,11 +163,11 @@ package final class WeightsSnapshot: Sendable {
         name.hasSuffix(".wo.weight") || !name.contains(".block.") ? 16 : 8
     }
 
-    /// For the likeliest token of one row; made when first asked for, nil where the head is
-    /// neither a float32 nor a bf16 matrix.
-    package func screenedHead(workers: Workers) throws -> ScreenedHead? {
-        guard case .packed(let matrix) = network.head.storage, matrix.precision != .int8,
-            network.head.adapters.isEmpty
+    /// For the likeliest tokens of so many rows; made when first asked for, nil where the whole
+    /// head is as fast.
+    package func screenedHead(rows: Int, workers: Workers) throws -> ScreenedHead? {
+        guard case .packed(let matrix) = network.head.storage, network.head.adapters.isEmpty,
+            ScreenedHead.isFaster(matrix.precision, rows: rows)
         else { return nil }
         return try screened.withLock { known in
             if let known { return known }

@@ -47,6 +47,13 @@ package final class PackedMatrix: @unchecked Sendable {
         }
     }
 
+    /// The same weights, in the same memory, whose inputs are rounded to another number of bits.
+    package init(_ other: PackedMatrix, inputBits: Int) {
+        (outputs, inputs, precision) = (other.outputs, other.inputs, other.precision)
+        self.inputBits = inputBits
+        (memory, panels) = (other.memory, other.panels)
+    }
+
     /// The outputs that lie together.
     package static var panelWidth: Int { Panels.width }
 

@@ -17,9 +17,9 @@ package enum Precision: Sendable, CaseIterable {
         }
     }
 
-    /// Whether products with bf16 weights round the other factor to bf16, too: where the
-    /// processor multiplies pairs of them.
-    package static var roundsInputsToBF16: Bool { kernel_level_current() == KERNEL_AVX512_PAIRS }
+    /// Whether the processor multiplies pairs of bf16, to which inputs are then rounded as well,
+    /// and quads of int8.
+    package static var multipliesRounded: Bool { kernel_level_current() == KERNEL_AVX512_PAIRS }
 }
 
 /// The nearest bf16 number, of two the even one.

@@ -14,7 +14,7 @@ struct ScreenedHeadTests {
 
     @Test(
         "names the token that the exact logits name, however close others come",
-        arguments: [Float(1), 1e-2, 1e-4, 0], [Precision.float32, .bf16])
+        arguments: [Float(1), 1e-2, 1e-4, 0], Precision.allCases)
     func sameToken(apart: Float, precision: Precision) throws {
         let (outputs, inputs) = (1000, 48)
         let workers = Workers(threads: 2)
@@ -31,27 +31,39 @@ struct ScreenedHeadTests {
             plain.base, outputs: 0..<outputs, outputStride: inputs, workers: workers)
         let head = try ScreenedHead(matrix, workers: workers)
         let arena = Arena()
-        let x = try FloatBuffer(count: inputs), logits = try FloatBuffer(count: outputs)
-        let row = Rows(base: x.base, count: 1, width: inputs)
-        let exact = Rows(base: logits.base, count: 1, width: outputs)
-        var screened = 0
-        for seed in 0..<200 {
+        let count = 200
+        let x = try FloatBuffer(count: count * inputs)
+        let logits = try FloatBuffer(count: count * outputs)
+        let rows = Rows(base: x.base, count: count, width: inputs)
+        let exact = Rows(base: logits.base, count: count, width: outputs)
+        for row in 0..<count {
             for index in 0..<inputs {
-                x.base[index] = number(index, 100 + seed) * Float(1 + seed % 7)
+                rows[row][index] = number(index, 100 + row) * Float(1 + row % 7)
             }
-            try product(row, matrix, into: exact, arena: arena, workers: workers)
-            // Also where what would be the best may not be written.
-            for omitted in [[], [Int32(largestIndex(exact[0]))]] {
-                for id in omitted { exact[0][Int(id)] = -.infinity }
-                let found = try head.largest(
-                    row, leavingOut: omitted, arena: arena, workers: workers)
-                guard let found else { continue }
-                screened += 1
-                #expect(Int(found) == largestIndex(exact[0]), "row \(seed), without \(omitted)")
+        }
+        try product(rows, matrix, into: exact, arena: arena, workers: workers)
+        var screened = 0
+        // Alone and with others, also where what would be the best may not be written.
+        for isOmitted in [false, true] {
+            let omitted = (0..<count).map { isOmitted ? [Int32(largestIndex(exact[$0]))] : [] }
+            for (row, ids) in omitted.enumerated() {
+                for id in ids { exact[row][Int(id)] = -.infinity }
+            }
+            let best = (0..<count).map { Int32(largestIndex(exact[$0])) }
+            for size in [1, 7] {
+                for first in stride(from: 0, to: count, by: size) {
+                    let some = first..<min(first + size, count)
+                    let found = try head.largest(
+                        rows.rows(some), leavingOut: Array(omitted[some]), arena: arena,
+                        workers: workers)
+                    guard let found else { continue }
+                    screened += found.count
+                    #expect(found == Array(best[some]), "rows \(some), without \(omitted[some])")
+                }
             }
         }
         // Where all are alike it gives up; where they are far apart it never has to.
-        #expect(apart < 1 || screened == 400, "\(screened) of 400")
+        #expect(apart < 1 || screened == 4 * count, "\(screened) of \(4 * count)")
     }
 
     @Test("leaves rows that are not finite to the exact head")
@@ -63,7 +75,7 @@ struct ScreenedHeadTests {
         let x = try FloatBuffer(count: 8, zeroed: true)
         x.base[3] = .nan
         let found = try head.largest(
-            Rows(base: x.base, count: 1, width: 8), leavingOut: [], arena: Arena(),
+            Rows(base: x.base, count: 1, width: 8), leavingOut: [[]], arena: Arena(),
             workers: Workers(threads: 1))
         #expect(found == nil)
     }

@@ -93,3 +93,16 @@ def test_without_log_probabilities_the_ids_are_the_same(options, debsum, held_ou
         found = debsum.generate(text, max_new_tokens=32, log_probs=False, **options)
         assert found.ids == known.ids and found.text == known.text
         assert found.log_probs == [] and len(known.log_probs) == len(known.ids)
+
+
+@pytest.mark.parametrize("compute", ["f32", "bf16", "int8"])
+@pytest.mark.parametrize("batch", [1, 7, 32])
+def test_a_batch_without_log_probabilities_has_the_same_ids(compute, batch, held_out):
+    """The screened head: what is left out of the logits is never the likeliest."""
+    with unsay.open(DEBSUM, compute=compute) as model:
+        texts = held_out[:64]
+        options = {"max_new_tokens": 32, "suppress_tokens": [3, 9]}
+        known = [output.ids for output in model.generate(texts, **options)]
+        for begin in range(0, len(texts), batch):
+            found = model.generate(texts[begin : begin + batch], log_probs=False, **options)
+            assert [output.ids for output in found] == known[begin : begin + batch]
