@@ -14,6 +14,7 @@ import argparse
 import functools
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
+import report
 from cases import Case, all_cases
 from checkpoints import checkpoint
 
@@ -181,24 +183,44 @@ def forget(path: Path) -> None:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
+def joined(parts: List[Dict[str, Any]]) -> Dict[str, Any]:
+    """One run out of its parts: every case once, the machine's limits by the median."""
+    return {
+        "limits": {
+            name: statistics.median(part["limits"][name] for part in parts)
+            for name in parts[0]["limits"]
+        },
+        "cases": [case for part in parts for case in part["cases"]],
+        "opening": [opening for part in parts for opening in part["opening"]],
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="fewer shapes")
-    parser.add_argument("--only", default="", help="cases whose name or checkpoint has this")
+    parser.add_argument("--only", default="", help="cases whose name has this expression")
     parser.add_argument("--precision", default="", help="cases of this precision")
     parser.add_argument("--folder", type=Path, default=ROOT / "build/benchmarks")
     parser.add_argument("--out", type=Path, default=ROOT / "build/benchmarks/results.json")
+    parser.add_argument("--opening", action="store_true", help="opening alone")
     parser.add_argument("--report", action="store_true", help="write docs/performance.md too")
+    parser.add_argument(
+        "--parts", nargs="+", type=Path, help="the report of these files; nothing is measured"
+    )
     options = parser.parse_args()
+    if options.parts:
+        parts = [json.loads(path.read_text(encoding="utf-8")) for path in options.parts]
+        report.write(joined(parts))
+        return
     found: Dict[str, Any] = {"limits": limits(options.threads), "cases": [], "opening": []}
     print(json.dumps(found["limits"]))
     bench = Bench(options.threads, options.rounds, options.folder)
     try:
-        for case in all_cases(not options.quick):
+        for case in [] if options.opening else all_cases(not options.quick):
             label = f"{case.checkpoint} {case.name} {case.precision}"
-            if options.only not in label or options.precision not in case.precision:
+            if not re.search(options.only, label) or options.precision not in case.precision:
                 continue
             result = bench.measure(case)
             found["cases"].append(result)
@@ -206,7 +228,7 @@ def main() -> None:
             ratios = "  ".join(f"{k} x{v:.2f}" for k, v in result["ratios"].items())
             print(f"{label:48} {rates}   {ratios}", flush=True)
             options.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
-        if not options.only:
+        if options.opening or not options.only:
             for cold in (False, True):
                 kinds = ["unsay", "onnxruntime", "ctranslate2"]
                 found["opening"].append(bench.opening("t5-base", kinds, cold))
@@ -214,9 +236,7 @@ def main() -> None:
     finally:
         bench.close()
     if options.report:
-        from report import write
-
-        write(found)
+        report.write(found)
 
 
 if __name__ == "__main__":
