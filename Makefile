@@ -31,6 +31,8 @@ C_LINK := -Lbuild/lib -lunsay -Wl,-rpath,$(CURDIR)/build/lib -lm -lpthread
 C_SOURCES = $(shell find Sources include Tests/c Tests/abi/client.c examples/c -name '*.c' -o -name '*.h' \
     -o -name '*.cpp' -o -name '*.cc' | sort)
 
+PYTHON_SOURCES := Benchmarks bindings examples scripts Tests
+
 .PHONY: help setup build demo test test-swift test-threads test-c test-python test-large \
     test-memory-faults sanitize leaks soak killing fuzz bench results study train-debsum \
     bench-products bench-tokenizers install install-files deb hosts test-package wheel docs \
@@ -245,13 +247,13 @@ docs: $(VENV)/ready build/lib/libunsay.so ## the pages of the Python package, in
 format: $(VENV)/ready ## format Swift, C, C++ and Python
 	swift format format -i -r Package.swift Sources Tests examples/swift
 	clang-format -i $(filter-out include/unsay.h,$(C_SOURCES))
-	$(VENV)/bin/ruff format -q --config bindings/python/pyproject.toml bindings examples Tests/python scripts
+	$(VENV)/bin/ruff format -q --config bindings/python/pyproject.toml $(PYTHON_SOURCES)
 
 lint: $(VENV)/ready ## formatters as judges, type checks, header rules, floors
 	swift format lint -s -r Package.swift Sources Tests examples/swift
 	clang-format --dry-run -Werror $(filter-out include/unsay.h,$(C_SOURCES))
-	$(VENV)/bin/ruff format -q --check --config bindings/python/pyproject.toml bindings examples Tests/python scripts
-	$(VENV)/bin/ruff check -q --config bindings/python/pyproject.toml bindings examples Tests/python scripts
+	$(VENV)/bin/ruff format -q --check --config bindings/python/pyproject.toml $(PYTHON_SOURCES)
+	$(VENV)/bin/ruff check -q --config bindings/python/pyproject.toml $(PYTHON_SOURCES)
 	cd bindings/python && $(CURDIR)/$(VENV)/bin/mypy
 	scripts/check_header.sh
 	$(PYTHON) scripts/check_floors.py
