@@ -35,7 +35,7 @@ PYTHON_SOURCES := Benchmarks bindings examples scripts Tests
 
 .PHONY: help setup build demo test test-swift test-threads test-c test-python test-large \
     test-memory-faults sanitize leaks soak killing fuzz bench results study train-debsum \
-    bench-products bench-tokenizers install install-files deb hosts test-package wheel docs \
+    bench-products bench-tokenizers install install-files deb hosts test-package test-by-version wheel docs \
     docs-swift abi reproducible format lint clean
 
 help: ## list the targets
@@ -128,6 +128,9 @@ hosts: $(VENV)/ready build/lib/libunsay.so ## the examples in Rust and Go, built
 
 test-package: $(VENV)/ready ## the Swift package as a dependency, and docs/swift.md; builds it anew, minutes
 	$(IN_VENV) -m pytest -q -rs Tests/python/swift_package.py
+
+test-by-version: $(VENV)/ready ## the same of the last commit, by version from a repository; minutes
+	$(IN_VENV) -m pytest -q -rs Tests/python/swift_version.py
 
 abi: ## the binary interface beside the first release's (abigail-tools)
 	$(PYTHON) scripts/check_abi.py
@@ -224,7 +227,7 @@ FILL = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@
 install-files: build/lib/libunsay.so
 	install -d $(INTO)/$(LIBDIR)/pkgconfig $(INTO)/$(LIBDIR)/cmake/unsay $(INTO)/include
 	install -m 644 build/lib/$(SONAME) $(INTO)/$(LIBDIR)/libunsay.so.$(VERSION)
-	strip --strip-unneeded $(INTO)/$(LIBDIR)/libunsay.so.$(VERSION)
+	strip --strip-unneeded --remove-section=.comment $(INTO)/$(LIBDIR)/libunsay.so.$(VERSION)
 	ln -sf libunsay.so.$(VERSION) $(INTO)/$(LIBDIR)/$(SONAME)
 	ln -sf $(SONAME) $(INTO)/$(LIBDIR)/libunsay.so
 	install -m 644 include/unsay.h $(INTO)/include/unsay.h
