@@ -216,6 +216,8 @@ bench-tokenizers: build $(PEERS)/ready ## encoding beside sentencepiece and toke
 	PYTHONPATH=bindings/python/src $(PEERS)/bin/python Benchmarks/encoding.py
 
 install: build install-files ## install library, header, unsay.pc and CMake's files under PREFIX (honours DESTDIR, LIBDIR)
+	@# The loader's cache, where it is this machine's and may be written.
+	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" -ne 0 ] || ldconfig
 
 LIBDIR ?= lib
 INTO := $(DESTDIR)$(PREFIX)
