@@ -31,9 +31,11 @@ C_LINK := -Lbuild/lib -lunsay -Wl,-rpath,$(CURDIR)/build/lib -lm -lpthread
 C_SOURCES = $(shell find Sources include Tests/c Tests/abi/client.c examples/c -name '*.c' -o -name '*.h' \
     -o -name '*.cpp' -o -name '*.cc' | sort)
 
+PYTHON_SOURCES := Benchmarks bindings examples scripts Tests
+
 .PHONY: help setup build demo test test-swift test-threads test-c test-python test-large \
     test-memory-faults sanitize leaks soak killing fuzz bench results study train-debsum \
-    bench-products bench-tokenizers install install-files deb hosts test-package wheel docs \
+    bench-products bench-tokenizers install install-files deb hosts test-package test-by-version wheel docs \
     docs-swift abi reproducible format lint clean
 
 help: ## list the targets
@@ -127,6 +129,9 @@ hosts: $(VENV)/ready build/lib/libunsay.so ## the examples in Rust and Go, built
 test-package: $(VENV)/ready ## the Swift package as a dependency, and docs/swift.md; builds it anew, minutes
 	$(IN_VENV) -m pytest -q -rs Tests/python/swift_package.py
 
+test-by-version: $(VENV)/ready ## the same of the last commit, by version from a repository; minutes
+	$(IN_VENV) -m pytest -q -rs Tests/python/swift_version.py
+
 abi: ## the binary interface beside the first release's (abigail-tools)
 	$(PYTHON) scripts/check_abi.py
 
@@ -211,6 +216,8 @@ bench-tokenizers: build $(PEERS)/ready ## encoding beside sentencepiece and toke
 	PYTHONPATH=bindings/python/src $(PEERS)/bin/python Benchmarks/encoding.py
 
 install: build install-files ## install library, header, unsay.pc and CMake's files under PREFIX (honours DESTDIR, LIBDIR)
+	@# The loader's cache, where it is this machine's and may be written.
+	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" -ne 0 ] || ldconfig
 
 LIBDIR ?= lib
 INTO := $(DESTDIR)$(PREFIX)
@@ -222,7 +229,7 @@ FILL = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@
 install-files: build/lib/libunsay.so
 	install -d $(INTO)/$(LIBDIR)/pkgconfig $(INTO)/$(LIBDIR)/cmake/unsay $(INTO)/include
 	install -m 644 build/lib/$(SONAME) $(INTO)/$(LIBDIR)/libunsay.so.$(VERSION)
-	strip --strip-unneeded $(INTO)/$(LIBDIR)/libunsay.so.$(VERSION)
+	strip --strip-unneeded --remove-section=.comment $(INTO)/$(LIBDIR)/libunsay.so.$(VERSION)
 	ln -sf libunsay.so.$(VERSION) $(INTO)/$(LIBDIR)/$(SONAME)
 	ln -sf $(SONAME) $(INTO)/$(LIBDIR)/libunsay.so
 	install -m 644 include/unsay.h $(INTO)/include/unsay.h
@@ -245,13 +252,13 @@ docs: $(VENV)/ready build/lib/libunsay.so ## the pages of the Python package, in
 format: $(VENV)/ready ## format Swift, C, C++ and Python
 	swift format format -i -r Package.swift Sources Tests examples/swift
 	clang-format -i $(filter-out include/unsay.h,$(C_SOURCES))
-	$(VENV)/bin/ruff format -q --config bindings/python/pyproject.toml bindings examples Tests/python scripts
+	$(VENV)/bin/ruff format -q --config bindings/python/pyproject.toml $(PYTHON_SOURCES)
 
 lint: $(VENV)/ready ## formatters as judges, type checks, header rules, floors
 	swift format lint -s -r Package.swift Sources Tests examples/swift
 	clang-format --dry-run -Werror $(filter-out include/unsay.h,$(C_SOURCES))
-	$(VENV)/bin/ruff format -q --check --config bindings/python/pyproject.toml bindings examples Tests/python scripts
-	$(VENV)/bin/ruff check -q --config bindings/python/pyproject.toml bindings examples Tests/python scripts
+	$(VENV)/bin/ruff format -q --check --config bindings/python/pyproject.toml $(PYTHON_SOURCES)
+	$(VENV)/bin/ruff check -q --config bindings/python/pyproject.toml $(PYTHON_SOURCES)
 	cd bindings/python && $(CURDIR)/$(VENV)/bin/mypy
 	scripts/check_header.sh
 	$(PYTHON) scripts/check_floors.py

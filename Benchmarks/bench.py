@@ -93,9 +93,7 @@ class Bench:
         if key not in self.running:
             for other in [k for k in self.running if k[1] != name]:
                 self.running.pop(other).close()
-            self.running[key] = Process(
-                kind, checkpoint(name, self.folder), precision, threads
-            )
+            self.running[key] = Process(kind, checkpoint(name, self.folder), precision, threads)
         return self.running[key]
 
     def close(self) -> None:
@@ -118,7 +116,7 @@ class Bench:
             who["float32"] = self.process("unsay", case.checkpoint, "float32")
         rates: Dict[str, List[float]] = {kind: [] for kind in who}
         peaks: Dict[str, float] = {}
-        for kind, process in who.items():
+        for process in who.values():
             process.ask(case.request)  # caches fill, memory grows
         is_one_row = case.group == "writing" and case.request["rows"] == 1
         memory = [limits(self.threads)["memory_gbs"]] if is_one_row else []

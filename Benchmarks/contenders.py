@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, ClassVar, Dict, List
 
 from measuring import kib
 
@@ -21,7 +21,7 @@ from measuring import kib
 class Unsay:
     """This library, on Optimum's files."""
 
-    precisions = {"float32": "f32", "bf16": "bf16", "int8": "int8"}
+    precisions: ClassVar[Dict[str, str]] = {"float32": "f32", "bf16": "bf16", "int8": "int8"}
 
     def __init__(self, folder: Path, precision: str, threads: int) -> None:
         import unsay
@@ -52,7 +52,7 @@ class Unsay:
 
 
 class CTranslate2:
-    precisions = {"float32": "float32", "int8": "int8"}
+    precisions: ClassVar[Dict[str, str]] = {"float32": "float32", "int8": "int8"}
 
     def __init__(self, folder: Path, precision: str, threads: int) -> None:
         import ctranslate2
@@ -97,7 +97,7 @@ class Transformers:
 
 
 class OnnxRuntime(Transformers):
-    precisions = {"float32": "float32"}
+    precisions: ClassVar[Dict[str, str]] = {"float32": "float32"}
 
     def __init__(self, folder: Path, precision: str, threads: int) -> None:
         import onnxruntime
@@ -114,7 +114,7 @@ class OnnxRuntime(Transformers):
 
 
 class Torch(Transformers):
-    precisions = {"float32": "float32", "bf16": "bf16"}
+    precisions: ClassVar[Dict[str, str]] = {"float32": "float32", "bf16": "bf16"}
 
     def __init__(self, folder: Path, precision: str, threads: int) -> None:
         import torch

@@ -55,8 +55,8 @@ def _curves(cases: List[Dict[str, Any]]) -> List[str]:
     for case in cases:
         rates.setdefault(case["case"], {})[case["precision"]] = case["rates"]["unsay"]
     lines = [
-        "", f"How it grows, {cases[0]['checkpoint']}, source 128 where nothing else is said, 64 new "
-        "tokens, in tokens a second:", "",
+        "", f"How it grows, {cases[0]['checkpoint']}, source 128 where nothing else is said, "
+        "64 new tokens, in tokens a second:", "",
         f"| | {' | '.join(kinds)} |", "| --- |" + " --- |" * len(kinds),
     ]  # fmt: skip
     for name, found in rates.items():

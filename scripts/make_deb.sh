@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Debian packages of build/lib, in build/deb: libunsay1, libunsay-dev, python3-unsay. Works on a
-# copy of what they need, so that debian/ stays out of the checkout's root.
+# copy of what they need, so that debian/ stays out of the checkout's root. Their maintainer is who
+# makes them: DEBFULLNAME and DEBEMAIL, as for debhelper's and devscripts' own tools.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,10 +15,22 @@ rm -rf build/deb
 mkdir -p "$tree/build" "$tree/bindings/python/src"
 cp -a Makefile LICENSE README.md include packaging scripts "$tree"
 cp -a packaging/debian "$tree/debian"
-mkdir "$tree/bindings/python/src/unsay"
+mkdir -p "$tree/bindings/python/src/unsay/cli"
 cp -a bindings/python/src/unsay/*.py bindings/python/src/unsay/py.typed \
     "$tree/bindings/python/src/unsay"
+cp -a bindings/python/src/unsay/cli/*.py "$tree/bindings/python/src/unsay/cli"
 cp -a build/lib "$tree/build/lib"
+
+if [ -n "${DEBEMAIL:-}" ]; then
+    case $DEBEMAIL in
+        *?' <'?*@?*'>') maintainer=$DEBEMAIL ;;
+        *?@?*) maintainer="${DEBFULLNAME:-Unsay developers} <$DEBEMAIL>" ;;
+        *) echo "deb: DEBEMAIL is '$DEBEMAIL', expected an address"; exit 1 ;;
+    esac
+    escaped=$(printf '%s' "$maintainer" | sed 's/[&|\\]/\\&/g')
+    sed -i "s|^Maintainer: .*|Maintainer: $escaped|" "$tree/debian/control"
+    sed -i "s|^ -- .*>  | -- $escaped  |" "$tree/debian/changelog"
+fi
 
 # Without a check of build dependencies: what they build is there.
 (cd "$tree" && dpkg-buildpackage --build=binary --no-sign --no-check-builddeps --no-pre-clean \

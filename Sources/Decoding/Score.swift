@@ -6,10 +6,9 @@ import Tensors
 
 /// Runs a pair with the output given, and hands out its logits in blocks of positions.
 private func forEachLogits(
-    _ model: Model, _ inputs: [[Int32]], _ outputs: [[Int32]],
+    _ model: Model, _ snapshot: WeightsSnapshot, _ inputs: [[Int32]], _ outputs: [[Int32]],
     _ body: (Range<Int>, Rows, Ragged) throws -> Void
 ) throws {
-    let snapshot = model.snapshot
     guard let decoder = snapshot.network.decoder else {
         throw Failure(UNSAY_E_UNSUPPORTED, "this model has an encoder only: it writes nothing")
     }
@@ -38,6 +37,7 @@ private func forEachLogits(
 package func score(
     _ model: Model, _ inputs: [[Int32]], _ outputs: [[Int32]]
 ) throws -> [Hypothesis] {
+    let snapshot = model.snapshot
     var hypotheses = outputs.map { Hypothesis(ids: $0, finish: .given) }
     var first = 0
     while first < inputs.count {
@@ -49,7 +49,7 @@ package func score(
             end += 1
         } while end < inputs.count && tokens + inputs[end].count + outputs[end].count <= scoreTokens
         let pairs = first..<end
-        try forEachLogits(model, Array(inputs[pairs]), Array(outputs[pairs])) {
+        try forEachLogits(model, snapshot, Array(inputs[pairs]), Array(outputs[pairs])) {
             range, logits, targets in
             for (row, position) in range.enumerated() {
                 let pair = targets.sequence(of: position)
@@ -76,7 +76,7 @@ package func logits(
     _ model: Model, _ input: [Int32], _ output: [Int32], into values: UnsafeMutablePointer<Float>
 ) throws {
     let all = Rows(base: values, count: output.count, width: model.configuration.vocabSize)
-    try forEachLogits(model, [input], [output]) { range, logits, _ in
+    try forEachLogits(model, model.snapshot, [input], [output]) { range, logits, _ in
         all.rows(range).copy(from: logits)
     }
 }

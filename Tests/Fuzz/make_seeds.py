@@ -16,7 +16,7 @@ from onnx import TensorProto
 
 TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS / "python"))
-from export_routes import graphs  # noqa: E402
+from export_tools import graphs  # noqa: E402
 from test_tokenizers import variants  # noqa: E402
 
 #: As in PackedFolder.

@@ -59,10 +59,15 @@ class Model:
         states = self.encoder.run(None, {"input_ids": ids, "attention_mask": mask})[0]
         written, log_probs, cache = [], [], {}
         while len(written) < max_new_tokens and END not in written:
-            logits = self.run(self.later if written else self.first, {
-                "input_ids": np.array([written[-1:] or [0]], dtype=np.int64),
-                "encoder_hidden_states": states, "encoder_attention_mask": mask,
-            }, cache)
+            logits = self.run(
+                self.later if written else self.first,
+                {
+                    "input_ids": np.array([written[-1:] or [0]], dtype=np.int64),
+                    "encoder_hidden_states": states,
+                    "encoder_attention_mask": mask,
+                },
+                cache,
+            )
             written.append(int(logits.argmax()))
             top = logits.max()
             log_probs.append(-np.log(np.exp(logits - top).sum()))
@@ -76,9 +81,14 @@ def goldens():
         ends = np.cumsum(arrays["greedy_lengths"])
         for row, (end, length) in enumerate(zip(ends, arrays["greedy_lengths"])):
             input_ids = arrays["input_ids"][row, : arrays["input_lengths"][row]]
-            yield (f"tiny-{family}", HERE.parent / f"Models/tiny-{family}", input_ids.tolist(), 24,
-                   arrays["greedy_ids"][row, :length].tolist(),
-                   arrays["log_probs"][end - length : end])
+            yield (
+                f"tiny-{family}",
+                HERE.parent / f"Models/tiny-{family}",
+                input_ids.tolist(),
+                24,
+                arrays["greedy_ids"][row, :length].tolist(),
+                arrays["log_probs"][end - length : end],
+            )
     for line in (HERE / "debsum_reference.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         yield "debsum", DEBSUM, row["input_ids"], 32, row["greedy_ids"], row["log_probs"]
@@ -96,8 +106,10 @@ def main():
             gap = float(np.abs(np.array(found_log_probs) - log_probs).max())
             worst[name] = max(worst.get(name, 0.0), gap)
     for name in count:
-        print(f"{name}: {differing[name]} of {count[name]} outputs differ; "
-              f"log-probabilities within {worst.get(name, 0.0):.1e}")
+        print(
+            f"{name}: {differing[name]} of {count[name]} outputs differ; "
+            f"log-probabilities within {worst.get(name, 0.0):.1e}"
+        )
     sys.exit(any(differing[name] for name in count if name != "debsum"))
 
 

@@ -98,7 +98,7 @@ def load_lines(path):
 def cut_inputs(pieces, rows):
     """The first ids of the first eight inputs, an end after each: short, long, ragged."""
     lengths = (3, 8, 12, 20, 33, 48, 64, 90)  # across the 8 near and 24 far position buckets
-    return [pieces.encode(r["input"])[: n - 1] + [1] for r, n in zip(rows, lengths)]
+    return [[*pieces.encode(r["input"])[: n - 1], 1] for r, n in zip(rows, lengths)]
 
 
 def padded(rows, value=-1):

@@ -11,7 +11,7 @@ def encoded(model, input_ids):
 
 def forced_logits(model, input_ids, output_ids):
     """The logits that predict each id of `output_ids` after the ones before: [ids, vocabulary]."""
-    shifted = [model.config.decoder_start_token_id] + list(output_ids[:-1])
+    shifted = [model.config.decoder_start_token_id, *list(output_ids[:-1])]
     with torch.no_grad():
         return model(
             input_ids=torch.tensor([input_ids]), decoder_input_ids=torch.tensor([shifted])
@@ -26,8 +26,12 @@ def generated(model, input_ids, max_new_tokens, num_beams=1):
     config = model.config
     with torch.no_grad():
         ids = model.generate(
-            torch.tensor([input_ids]), max_new_tokens=max_new_tokens, num_beams=num_beams,
-            do_sample=False, length_penalty=1.0, early_stopping=False,
+            torch.tensor([input_ids]),
+            max_new_tokens=max_new_tokens,
+            num_beams=num_beams,
+            do_sample=False,
+            length_penalty=1.0,
+            early_stopping=False,
             use_cache=config.num_layers == config.num_decoder_layers,
         )[0].tolist()[1:]
     end = config.eos_token_id

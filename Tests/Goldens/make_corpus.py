@@ -33,8 +33,8 @@ SCRIPTS = {
     "spaces": " \u00a0\u1680\u2000\u2003\u2009\u200a\u2028\u2029\u202f\u205f\u3000\t\n\r\v\f",
     "invisible": "\u200b\u200c\u200d\u2060\ufeff\u00ad\u034f\u061c\u180e",
     "controls": "\u0001\u0007\u0008\u001b\u001c\u001f\u007f\u0080\u0085\u009f",
-    "compatible": "ﬁﬂﬀﬃﬄ①②½¾™²³㎏㎡ⅧⅳＡＢｃ１２３～／ⓐ㈱℃Å",
-    "punctuation": "!!!!!!??...,,;:-–—_‚‘’“”«»‹›¡¿§¶†‡•‰′″⁄@#$%^&*()[]{}<>|\\/~`",
+    "compatible": "ﬁﬂﬀﬃﬄ①②½¾™²³㎏㎡ⅧⅳＡＢｃ１２３～／ⓐ㈱℃Å",  # noqa: RUF001
+    "punctuation": "!!!!!!??...,,;:-–—_‚‘’“”«»‹›¡¿§¶†‡•‰′″⁄@#$%^&*()[]{}<>|\\/~`",  # noqa: RUF001
 }
 SPECIAL = ["</s>", "<pad>", "<unk>", "<extra_id_0>", "<extra_id_7>", "<extra_id_99>", "▁"]
 
@@ -145,9 +145,7 @@ def main(model, target):
     # ByT5's ids are bytes: only what its special tokens do to a text is worth a line.
     result["bytes"] = {
         "ids": [
-            byt5(text, add_special_tokens=False).input_ids
-            if "<" in text
-            else None
+            byt5(text, add_special_tokens=False).input_ids if "<" in text else None
             for text in texts
         ]
     }

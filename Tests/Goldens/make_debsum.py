@@ -41,16 +41,22 @@ def main():
             logits = forced_logits(model, input_ids, greedy)
             log_p, margins = scored(logits, greedy)
             beam_log_p, _ = scored(forced_logits(model, input_ids, beam), beam)
-            file.write(json.dumps({
-                "input": row["input"],
-                "input_ids": input_ids,
-                "greedy_ids": greedy,
-                "log_probs": rounded(log_p),
-                "margins": rounded(margins),
-                "beam4_ids": beam,
-                "beam4_log_prob": round(float(beam_log_p.double().sum()), 5),
-                "greedy_ids_float32": row.get("greedy_ids_float32", row["greedy_ids"]),
-            }, ensure_ascii=False) + "\n")
+            file.write(
+                json.dumps(
+                    {
+                        "input": row["input"],
+                        "input_ids": input_ids,
+                        "greedy_ids": greedy,
+                        "log_probs": rounded(log_p),
+                        "margins": rounded(margins),
+                        "beam4_ids": beam,
+                        "beam4_log_prob": round(float(beam_log_p.double().sum()), 5),
+                        "greedy_ids_float32": row.get("greedy_ids_float32", row["greedy_ids"]),
+                    },
+                    ensure_ascii=False,
+                )
+                + "\n"
+            )
             if len(full) < FULL and index % 7 == 0 and SHORTEST <= len(greedy) <= LONGEST:
                 full[index] = (encoded(model, input_ids), logits)
     (HERE / "debsum_reference.jsonl.new").rename(HERE / "debsum_reference.jsonl")

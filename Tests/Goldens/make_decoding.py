@@ -26,10 +26,13 @@ from pathlib import Path
 
 import torch
 import transformers
-from transformers import T5Config, T5ForConditionalGeneration, UMT5Config
-from transformers import UMT5ForConditionalGeneration
-
 import unsay
+from transformers import (
+    T5Config,
+    T5ForConditionalGeneration,
+    UMT5Config,
+    UMT5ForConditionalGeneration,
+)
 
 HERE = Path(__file__).resolve().parent
 TARGET = HERE / "decoding.json"
@@ -46,29 +49,53 @@ MAX_NEW_TOKENS = 14
 def combinations():
     """(part, options), named as in transformers."""
     single = [
-        {}, {"min_new_tokens": 9}, {"repetition_penalty": 1.7}, {"repetition_penalty": 0.8},
-        {"encoder_repetition_penalty": 1.5}, {"encoder_repetition_penalty": 0.7},
-        {"no_repeat_ngram_size": 1}, {"no_repeat_ngram_size": 2}, {"no_repeat_ngram_size": 3},
-        {"encoder_no_repeat_ngram_size": 1}, {"encoder_no_repeat_ngram_size": 2},
-        {"bad_words_ids": [[7], [11, 12], [1]]}, {"suppress_tokens": [5, 40, 77]},
-        {"begin_suppress_tokens": [1, 9, 30]}, {"forced_bos_token_id": 23},
-        {"forced_eos_token_id": 1}, {"eos_token_id": [1, 50, 60]},
+        {},
+        {"min_new_tokens": 9},
+        {"repetition_penalty": 1.7},
+        {"repetition_penalty": 0.8},
+        {"encoder_repetition_penalty": 1.5},
+        {"encoder_repetition_penalty": 0.7},
+        {"no_repeat_ngram_size": 1},
+        {"no_repeat_ngram_size": 2},
+        {"no_repeat_ngram_size": 3},
+        {"encoder_no_repeat_ngram_size": 1},
+        {"encoder_no_repeat_ngram_size": 2},
+        {"bad_words_ids": [[7], [11, 12], [1]]},
+        {"suppress_tokens": [5, 40, 77]},
+        {"begin_suppress_tokens": [1, 9, 30]},
+        {"forced_bos_token_id": 23},
+        {"forced_eos_token_id": 1},
+        {"eos_token_id": [1, 50, 60]},
         {"sequence_bias": [[[15], 4.0], [[15, 16], 9.0], [[3, 4], -5.0]]},
     ]
     beams = [
-        {}, {"length_penalty": 0.0}, {"length_penalty": 2.0}, {"length_penalty": -1.0},
-        {"early_stopping": True}, {"early_stopping": "never"},
+        {},
+        {"length_penalty": 0.0},
+        {"length_penalty": 2.0},
+        {"length_penalty": -1.0},
+        {"early_stopping": True},
+        {"early_stopping": "never"},
         {"early_stopping": "never", "length_penalty": 1.8},
-        {"early_stopping": True, "length_penalty": 0.6}, {"num_return_sequences": 3},
-        {"min_new_tokens": 6}, {"repetition_penalty": 1.4}, {"repetition_penalty": 0.9},
-        {"encoder_repetition_penalty": 1.3}, {"no_repeat_ngram_size": 2},
-        {"encoder_no_repeat_ngram_size": 2}, {"bad_words_ids": [[7], [11, 12], [20, 21, 22]]},
-        {"suppress_tokens": [5, 40, 77]}, {"begin_suppress_tokens": [1, 9]},
-        {"forced_bos_token_id": 23}, {"forced_eos_token_id": 1}, {"eos_token_id": [1, 50, 60]},
+        {"early_stopping": True, "length_penalty": 0.6},
+        {"num_return_sequences": 3},
+        {"min_new_tokens": 6},
+        {"repetition_penalty": 1.4},
+        {"repetition_penalty": 0.9},
+        {"encoder_repetition_penalty": 1.3},
+        {"no_repeat_ngram_size": 2},
+        {"encoder_no_repeat_ngram_size": 2},
+        {"bad_words_ids": [[7], [11, 12], [20, 21, 22]]},
+        {"suppress_tokens": [5, 40, 77]},
+        {"begin_suppress_tokens": [1, 9]},
+        {"forced_bos_token_id": 23},
+        {"forced_eos_token_id": 1},
+        {"eos_token_id": [1, 50, 60]},
         {"sequence_bias": [[[15], 2.0], [[15, 16], 3.0]]},
     ]
     groups = [
-        {"diversity_penalty": 0.2}, {"diversity_penalty": 0.5}, {"diversity_penalty": 3.0},
+        {"diversity_penalty": 0.2},
+        {"diversity_penalty": 0.5},
+        {"diversity_penalty": 3.0},
         {"diversity_penalty": 1.0, "num_return_sequences": 4},
         {"diversity_penalty": 1.0, "early_stopping": True},
         {"diversity_penalty": 1.0, "early_stopping": "never"},
@@ -79,7 +106,8 @@ def combinations():
     ]
     table = [("beams", options) for options in single]
     for count, options in itertools.chain(
-        ((4, options) for options in beams), ((2, options) for options in beams[:8]),
+        ((4, options) for options in beams),
+        ((2, options) for options in beams[:8]),
     ):
         table.append(("beams", {"num_beams": count, **options}))
     for options in groups:
@@ -135,9 +163,14 @@ def generate(model, ids, options):
     config = model.config
     with torch.no_grad():
         made = model.generate(
-            torch.tensor([ids]), max_new_tokens=MAX_NEW_TOKENS, do_sample=False,
-            return_dict_in_generate=True, output_scores=True, logits_processor=processors,
-            use_cache=config.num_layers == config.num_decoder_layers, **options,
+            torch.tensor([ids]),
+            max_new_tokens=MAX_NEW_TOKENS,
+            do_sample=False,
+            return_dict_in_generate=True,
+            output_scores=True,
+            logits_processor=processors,
+            use_cache=config.num_layers == config.num_decoder_layers,
+            **options,
         )
     outputs = []
     for row in made.sequences.tolist():
@@ -149,8 +182,14 @@ def generate(model, ids, options):
 
 
 FILTERS = [
-    {}, {"temperature": 0.6}, {"top_k": 5}, {"top_p": 0.7}, {"min_p": 0.08},
-    {"typical_p": 0.6}, {"epsilon_cutoff": 0.01}, {"eta_cutoff": 0.02},
+    {},
+    {"temperature": 0.6},
+    {"top_k": 5},
+    {"top_p": 0.7},
+    {"min_p": 0.08},
+    {"typical_p": 0.6},
+    {"epsilon_cutoff": 0.01},
+    {"eta_cutoff": 0.02},
     {"temperature": 1.4, "top_k": 12, "top_p": 0.85},
 ]
 
@@ -166,8 +205,11 @@ def filtered(model, ids):
         config = GenerationConfig(do_sample=True, **{"top_k": 0, **options})
         config._eos_token_tensor = None
         processors = model._get_logits_processor(
-            config, input_ids_seq_length=1, encoder_input_ids=torch.tensor([ids]),
-            prefix_allowed_tokens_fn=None, logits_processor=[],
+            config,
+            input_ids_seq_length=1,
+            encoder_input_ids=torch.tensor([ids]),
+            prefix_allowed_tokens_fn=None,
+            logits_processor=[],
         )
         scores = processors(torch.tensor([[0]]), logits[:, -1].clone())
         p = torch.softmax(scores.double(), -1)[0].tolist()
@@ -182,7 +224,8 @@ def attention(model, ids):
     written = [numbers.randrange(3, model.config.vocab_size) for _ in range(10)]
     with torch.no_grad():
         found = model(
-            input_ids=torch.tensor([ids]), decoder_input_ids=torch.tensor([[0, *written[:-1]]]),
+            input_ids=torch.tensor([ids]),
+            decoder_input_ids=torch.tensor([[0, *written[:-1]]]),
             output_attentions=True,
         ).cross_attentions
     mean = torch.stack([layer[0].mean(0) for layer in found]).mean(0)
@@ -192,7 +235,9 @@ def attention(model, ids):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--part", choices=["beams", "filters", "attention", "groups"], required=True)
+    parser.add_argument(
+        "--part", choices=["beams", "filters", "attention", "groups"], required=True
+    )
     part = parser.parse_args().part
     torch.set_num_threads(1)
     golden = json.loads(TARGET.read_text()) if TARGET.exists() else {}
@@ -214,12 +259,16 @@ def main():
         if part == "filters" and name == "v10":
             ids = entry["inputs"][3]
             golden["filters"] = {
-                "input": ids, "options": FILTERS, "probabilities": filtered(model, ids)
+                "input": ids,
+                "options": FILTERS,
+                "probabilities": filtered(model, ids),
             }
         if part == "attention":
             golden.setdefault("attention", {})[name] = attention(model, entry["inputs"][4])
         print(name, len(results), flush=True)
-    TARGET.write_text(json.dumps(golden, separators=(",", ":")).replace('"results"', '\n"results"') + "\n")
+    TARGET.write_text(
+        json.dumps(golden, separators=(",", ":")).replace('"results"', '\n"results"') + "\n"
+    )
 
 
 if __name__ == "__main__":

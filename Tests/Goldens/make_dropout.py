@@ -13,9 +13,9 @@ from pathlib import Path
 import checkpoint
 import numpy as np
 import torch
-from losses import forward_forward, mean_per_marked_token
-from make_training import batch, example_logits
 from decoding import forced_logits
+from losses import forward_forward, mean_per_marked_token
+from make_training import batch, example_logits, joined
 
 HERE = Path(__file__).resolve().parent
 MODELS = HERE.parent / "Models"
@@ -70,14 +70,18 @@ class Masks:
             for layer, (weights, out) in zip(layers, sites):
                 own = layer.SelfAttention if weights == SELF else layer.EncDecAttention
                 own.register_forward_pre_hook(
-                    lambda *_, place=(is_decoder, index, weights): setattr(self, "place", place))
-                layer.dropout.forward = (
-                    lambda x, out=out, index=index: self.drop(x, is_decoder, index, out))
+                    lambda *_, place=(is_decoder, index, weights): setattr(self, "place", place)
+                )
+                layer.dropout.forward = lambda x, out=out, index=index: self.drop(
+                    x, is_decoder, index, out
+                )
             dense = layers[-1]
-            dense.dropout.forward = (
-                lambda x, index=index: self.drop(x, is_decoder, index, DENSE_OUT))
-            dense.DenseReluDense.dropout.forward = (
-                lambda x, index=index: self.drop(x, is_decoder, index, ACTIVATION))
+            dense.dropout.forward = lambda x, index=index: self.drop(
+                x, is_decoder, index, DENSE_OUT
+            )
+            dense.DenseReluDense.dropout.forward = lambda x, index=index: self.drop(
+                x, is_decoder, index, ACTIVATION
+            )
 
     def place_key(self, is_decoder, block, site):
         return mixed(self.key, (int(is_decoder) << 32) | block << 8 | site)
@@ -90,7 +94,8 @@ class Masks:
         key = self.place_key(*self.place)
         heads = [
             torch.tensor(factors(mixed(key, head), weights[0, head].numel(), self.rate))
-            for head in range(weights.shape[1])]
+            for head in range(weights.shape[1])
+        ]
         return weights * torch.stack(heads).reshape(weights.shape)
 
 
@@ -111,14 +116,20 @@ def main():
             masks.key = mixed(step, index)
             logits.append(example_logits(model, i, o))
         torch.nn.functional.dropout = original
-        flat = torch.tensor(sum(marks, []))
-        losses = forward_forward(torch.cat(logits), reference, torch.tensor(sum(outputs, [])), flat,
-                                 alpha)
+        flat = torch.tensor(joined(marks))
+        losses = forward_forward(
+            torch.cat(logits), reference, torch.tensor(joined(outputs)), flat, alpha
+        )
         loss = mean_per_marked_token(losses, flat)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1e9)
-        results[family] = {"seed": seed, "dropout": rate, "alpha": alpha,
-                           "loss": float(loss.detach()), "gradient_norm": float(norm)}
+        results[family] = {
+            "seed": seed,
+            "dropout": rate,
+            "alpha": alpha,
+            "loss": float(loss.detach()),
+            "gradient_norm": float(norm),
+        }
     (HERE / "dropout.json").write_text(json.dumps(results, indent=1) + "\n")
     print(results)
 

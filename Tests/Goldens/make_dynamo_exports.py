@@ -59,7 +59,10 @@ def export(module, folder, opset):
     sizes = [{0: dims[0], 1: dims[2 if name.startswith("decoder") else 1]} for name in inputs]
     kind = {"dynamo": True, "dynamic_shapes": tuple(sizes), "external_data": False}
     if opset < 18:
-        kind = {"dynamo": False, "dynamic_axes": dict.fromkeys(inputs, {0: "batch", 1: "length"})}
+        kind = {
+            "dynamo": False,
+            "dynamic_axes": {name: {0: "batch", 1: "length"} for name in inputs},
+        }
     torch.onnx.export(
         module,
         tuple(given.values()),

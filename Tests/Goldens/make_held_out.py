@@ -54,7 +54,7 @@ def main():
 
     simple, others = [], []
     for row in candidates:
-        output = generated(model, pieces.encode(row["input"]) + [1], max_new_tokens=32)
+        output = generated(model, [*pieces.encode(row["input"]), 1], max_new_tokens=32)
         text = pieces.decode([i for i in output if i != 1])
         (simple if SIMPLE.search(text) else others).append(row)
     step = len(others) // OTHERS
@@ -63,8 +63,10 @@ def main():
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in chosen)
 
     share = sum(bool(SIMPLE.search(row["input"])) for row in simple)
-    print(f"{len(candidates)} candidates, {len(simple)} simple ({share} with it in the input), "
-          f"{len(chosen) - len(simple)} others")
+    print(
+        f"{len(candidates)} candidates, {len(simple)} simple ({share} with it in the input), "
+        f"{len(chosen) - len(simple)} others"
+    )
 
 
 if __name__ == "__main__":

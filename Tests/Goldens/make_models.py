@@ -38,9 +38,18 @@ MAX_NEW_TOKENS = 24
 NOISE = 0.05  # of a weight's own root mean square, between a model and its reference
 
 COMMON = dict(
-    vocab_size=VOCABULARY, d_model=32, d_kv=8, num_heads=3, d_ff=48, num_layers=2,
-    relative_attention_num_buckets=32, relative_attention_max_distance=128,
-    layer_norm_epsilon=1e-6, dropout_rate=0.1, pad_token_id=0, eos_token_id=1,
+    vocab_size=VOCABULARY,
+    d_model=32,
+    d_kv=8,
+    num_heads=3,
+    d_ff=48,
+    num_layers=2,
+    relative_attention_num_buckets=32,
+    relative_attention_max_distance=128,
+    layer_norm_epsilon=1e-6,
+    dropout_rate=0.1,
+    pad_token_id=0,
+    eos_token_id=1,
     decoder_start_token_id=0,
 )
 FAMILIES = {
@@ -60,10 +69,20 @@ def train_pieces(target):
     rows = checkpoint.load_lines(TEXTS)
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter([row[key] for row in rows for key in ("input", "target")]),
-        model_prefix=str(target / "spiece"), vocab_size=VOCABULARY, model_type="unigram",
-        character_coverage=0.999, pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
-        pad_piece="<pad>", eos_piece="</s>", unk_piece="<unk>",
-        normalization_rule_name="identity", num_threads=1, minloglevel=1,
+        model_prefix=str(target / "spiece"),
+        vocab_size=VOCABULARY,
+        model_type="unigram",
+        character_coverage=0.999,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        pad_piece="<pad>",
+        eos_piece="</s>",
+        unk_piece="<unk>",
+        normalization_rule_name="identity",
+        num_threads=1,
+        minloglevel=1,
     )
     return sentencepiece.SentencePieceProcessor(model_file=str(target / "spiece.model"))
 
@@ -113,9 +132,12 @@ def is_useful(model, inputs):
     ended = {len(ids) for ids in outputs if ids[-1] == 1 and len(ids) > 1}
     varied = sum(len(set(ids)) for ids in outputs) / sum(len(ids) for ids in outputs)
     return (
-        len({tuple(ids) for ids in outputs}) == len(inputs) and varied > 0.22
-        and min(margins) > 0.003 and len(ended) >= 2
-        and any(ids[-1] != 1 for ids in outputs) and not any(0 in ids for ids in outputs)
+        len({tuple(ids) for ids in outputs}) == len(inputs)
+        and varied > 0.22
+        and min(margins) > 0.003
+        and len(ended) >= 2
+        and any(ids[-1] != 1 for ids in outputs)
+        and not any(0 in ids for ids in outputs)
     )
 
 
@@ -141,7 +163,9 @@ def export(model, family, folder, pieces_file):
     with tempfile.TemporaryDirectory() as scratch:
         source, out = Path(scratch) / "model", Path(scratch) / "onnx"
         model.generation_config = GenerationConfig(
-            decoder_start_token_id=0, eos_token_id=1, pad_token_id=0,
+            decoder_start_token_id=0,
+            eos_token_id=1,
+            pad_token_id=0,
             max_new_tokens=MAX_NEW_TOKENS,
         )
         model.save_pretrained(source)

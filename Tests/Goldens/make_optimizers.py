@@ -41,8 +41,14 @@ def by_torch(make):
 def by_optax():
     weights = {n: jnp.asarray(values(s, i)) for i, (n, s) in enumerate(SHAPES.items())}
     optimizer = optax.adafactor(
-        1e-2, min_dim_size_to_factor=128, decay_rate=0.8, clipping_threshold=1.0,
-        multiply_by_parameter_scale=True, momentum=None, weight_decay_rate=None)
+        1e-2,
+        min_dim_size_to_factor=128,
+        decay_rate=0.8,
+        clipping_threshold=1.0,
+        multiply_by_parameter_scale=True,
+        momentum=None,
+        weight_decay_rate=None,
+    )
     state = optimizer.init(weights)
     for step in range(1, STEPS + 1):
         grads = {n: jnp.asarray(gradients(s, step)) for n, s in SHAPES.items()}
@@ -59,7 +65,12 @@ def main():
     }
     np.savez_compressed(
         HERE / "optimizers.npz",
-        **{f"{kind}/{name}": weight for kind, all in results.items() for name, weight in all.items()})
+        **{
+            f"{kind}/{name}": weight
+            for kind, all in results.items()
+            for name, weight in all.items()
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -75,9 +75,7 @@ def write_expectations(model, folder):
     ids[1, 7:] = 0
     given = torch.randint(2, model.config.vocab_size, (2, 7), generator=generator)
     given[:, 0] = 0
-    output = model(
-        input_ids=ids, attention_mask=mask, decoder_input_ids=given, use_cache=False
-    )
+    output = model(input_ids=ids, attention_mask=mask, decoder_input_ids=given, use_cache=False)
     numpy.savez(
         folder / "expected.npz",
         input_ids=ids.numpy(),
@@ -117,10 +115,12 @@ def main(fixtures):
         large.save_pretrained(scratch / "large")
         convert = f"{CONVERTERS}.models.t5.convert_to_onnx"
         run(convert, "-m", scratch / "small", "--output", scratch / "plain")
-        run(convert, "-m", scratch / "small", "--output", scratch / "init",
-            "--encoder_decoder_init")
-        run(convert, "-m", scratch / "large", "--output", scratch / "beam",
-            "--encoder_decoder_init")
+        run(
+            convert, "-m", scratch / "small", "--output", scratch / "init", "--encoder_decoder_init"
+        )
+        run(
+            convert, "-m", scratch / "large", "--output", scratch / "beam", "--encoder_decoder_init"
+        )
         # The tokenizer is loaded for a sample that the tool prints, after the file is made.
         subprocess.run(
             [sys.executable, "-m", f"{CONVERTERS}.convert_generation", "-m", scratch / "large",

@@ -11,8 +11,8 @@ need only the result.
 import json
 import random
 import sys
+from pathlib import Path
 
-import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 from transformers import ByT5Tokenizer, T5Tokenizer
 
@@ -21,23 +21,26 @@ ODD = [
     "non\u00a0breaking", "thin\u2009space", "zero\u200bwidth", "ideographic\u3000space",
     "caf\u00e9", "cafe\u0301", "\ufb01ne \ufb02ow", "\uff21\uff22\uff23 \uff11\uff12\uff13",
     "\u2460 \u00bd \u2122 \u00b2", "\u2026 \u201cquoted\u201d \u2018so\u2019 \u2013 \u2014",
-    "\ufdfa", "\u00df \u0130 \u01c5", "\u2603 snowman", "\u2603\u2603\u2603", "a\u2603b\u2603\u2603c",
+    "\ufdfa", "\u00df \u0130 \u01c5", "\u2603 snowman", "\u2603\u2603\u2603",
+    "a\u2603b\u2603\u2603c",
     "\U0001f600\U0001f600 emoji \U0001f1e9\U0001f1ea", "\u65e5\u672c\u8a9e", "\uac00\u1100\u1161",
     "\u0645\u0631\u062d\u0628\u0627", "control\u0001\u001f\u007fchars", "\ufeffbom",
     "\ufffd replacement", "\u2581under\u2581line", "\u2581 \u2581", "x\u2581\u2581y",
     "<pad>", "</s>", "<unk>", "a</s>b", "a </s> b", "  </s>  ", "<unk> at the start", "end <pad>",
     "</s></s>", "</s> </s>", "</S> <PAD>", "< /s>", "<<unk>>", "<extra_id_0>", "a <extra_id_0> b",
-    "a<extra_id_1>b", "<extra_id_0> <extra_id_1>", "x  <extra_id_99>  y", "<extra_id_100> no such id",
-    "<extra_id_00>", "\u3000<extra_id_3>\u00a0\u0085z", "simple", "Simple", "SIMPLE", "simple,simple",
+    "a<extra_id_1>b", "<extra_id_0> <extra_id_1>", "x  <extra_id_99>  y",
+    "<extra_id_100> no such id",
+    "<extra_id_00>", "\u3000<extra_id_3>\u00a0\u0085z", "simple", "Simple", "SIMPLE",
+    "simple,simple",
     "http://example.org/a_b-c?d=e&f=%20#g", "int main(void) { return 0; }", "1234567890" * 5,
     "a" * 300, "- " * 100, "\u0301combining first", "e\u0301\u0301\u0301", "\u1e9b\u0323",
+]  # fmt: skip
+ALPHABET = [
+    *(" ", "  ", "\u00a0", "\u3000", "\u2581", "</s>", "<pad>", "<unk>", "<extra_id_7>", "<", ">"),
+    *"aeinorst.,-/:0159ABZ_'\"",
+    *"\u00e9\u00df\u0301\ufb01\uff21\u00bd\u2026\u2603\u65e5\u0645\u200b\u00ad\u212b",
+    *("\U0001f600", "simple", " the", " package", "GNU R", "lib"),
 ]
-ALPHABET = (
-    [" ", "  ", "\u00a0", "\u3000", "\u2581", "</s>", "<pad>", "<unk>", "<extra_id_7>", "<", ">"]
-    + list("aeinorst.,-/:0159ABZ_'\"")
-    + list("\u00e9\u00df\u0301\ufb01\uff21\u00bd\u2026\u2603\u65e5\u0645\u200b\u00ad\u212b")
-    + ["\U0001f600", "simple", " the", " package", "GNU R", "lib"]
-)
 IDS = 24
 
 
@@ -85,17 +88,16 @@ def byte_ids(tokenizer):
 def derived_models(path, bytes_path, user_path):
     """Two more models from the same pieces: one splits unknown characters into bytes, one
     has user-defined and unused pieces. They are made again, byte for byte, by the tests."""
-    source = open(path, "rb").read()
-    model = sentencepiece_model_pb2.ModelProto.FromString(source)
+    source = Path(path).read_bytes()
     tail = sentencepiece_model_pb2.ModelProto()
     for byte in range(256):
         tail.pieces.add(piece=f"<0x{byte:02X}>", score=0, type=6)
     tail.trainer_spec.byte_fallback = True
-    open(bytes_path, "wb").write(source + tail.SerializePartialToString())
+    Path(bytes_path).write_bytes(source + tail.SerializePartialToString())
     tail = sentencepiece_model_pb2.ModelProto()
     for piece, kind in [("the pack", 4), ("\ufb01", 4), ("  ", 4), ("zzzq", 5), ("aaaaaaa", 5)]:
         tail.pieces.add(piece=piece, score=0, type=kind)
-    open(user_path, "wb").write(source + tail.SerializePartialToString())
+    Path(user_path).write_bytes(source + tail.SerializePartialToString())
     return bytes_path, user_path
 
 
@@ -108,8 +110,12 @@ def main(model, reference, out):
     bytes_path, user_path = derived_models(model, "/tmp/bytes.model", "/tmp/user.model")
     result = {
         "reference": [
-            {"text": row["input"], "ids": row["input_ids"], "greedy_ids": row["greedy_ids"],
-             "greedy_text": row["greedy_text"]}
+            {
+                "text": row["input"],
+                "ids": row["input_ids"],
+                "greedy_ids": row["greedy_ids"],
+                "greedy_text": row["greedy_text"],
+            }
             for row in rows
         ],
         "legacy": cases(slow, texts),

@@ -49,10 +49,10 @@ def batch(folder):
     model = checkpoint.load(folder)
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model"))
     rows = checkpoint.load_lines(TEXTS)[8:]
-    inputs = [pieces.encode(r["input"])[: n - 1] + [1] for r, n in zip(rows, (7, 19, 41, 12))]
+    inputs = [[*pieces.encode(r["input"])[: n - 1], 1] for r, n in zip(rows, (7, 19, 41, 12))]
     outputs = [generated(model, ids, max_new_tokens=n) for ids, n in zip(inputs, (6, 9))]
-    outputs = [ids if ids[-1] == 1 else ids + [1] for ids in outputs]
-    outputs += [pieces.encode(r["target"])[: n - 1] + [1] for r, n in zip(rows[2:], (13, 5))]
+    outputs = [ids if ids[-1] == 1 else [*ids, 1] for ids in outputs]
+    outputs += [[*pieces.encode(r["target"])[: n - 1], 1] for r, n in zip(rows[2:], (13, 5))]
     marks = [[1] * len(ids) for ids in outputs]
     # The last token that counts is avoided, in each: where only kept tokens look back at a
     # weight and q is p, its gradient is rounding noise, which AdamW would blow up to a step.
@@ -66,8 +66,12 @@ def example_logits(model, input_ids, output_ids):
     start = model.config.decoder_start_token_id
     return model(
         input_ids=torch.tensor([input_ids]),
-        decoder_input_ids=torch.tensor([[start] + output_ids[:-1]]),
+        decoder_input_ids=torch.tensor([[start, *output_ids[:-1]]]),
     ).logits[0]
+
+
+def joined(lists):
+    return [value for each in lists for value in each]
 
 
 def train(family, run, examples, dtype):
@@ -78,8 +82,8 @@ def train(family, run, examples, dtype):
     model = checkpoint.load(folder, dtype)
     frozen = checkpoint.load(f"{folder}{suffix}", dtype)
     reference = torch.cat([forced_logits(frozen, i, o) for i, o in zip(inputs, outputs)])
-    targets = torch.tensor(sum(outputs, []))
-    flat_marks = torch.tensor(sum(marks, []))
+    targets = torch.tensor(joined(outputs))
+    flat_marks = torch.tensor(joined(marks))
     avoided = flat_marks < 0
     optimizer = optimizer_of(model.parameters())
     result = {name: [] for name in ("losses", "gradient_norms", "avoid_ps")}
@@ -128,9 +132,11 @@ def main():
                 arrays[f"{run}/{name}"] = np.asarray(value, dtype=np.float32)
             gap = max(distance(result[k], exact[k]) for k in result if k.startswith("gradient/"))
             arrays[f"{run}/losses_float64"] = np.asarray(exact["losses"], dtype=np.float32)
-            print(f"{family} {run}: losses {result['losses'][0]:.5f} to {result['losses'][-1]:.5f}; "
-                  f"from float64: losses {distance(result['losses'], exact['losses']):.1e}, "
-                  f"gradients {gap:.1e}")
+            print(
+                f"{family} {run}: losses {result['losses'][0]:.5f} to {result['losses'][-1]:.5f}; "
+                f"from float64: losses {distance(result['losses'], exact['losses']):.1e}, "
+                f"gradients {gap:.1e}"
+            )
         np.savez(HERE / f"training_{family}.npz", **arrays)
 
 

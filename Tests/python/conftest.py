@@ -1,6 +1,9 @@
 """Models that the tests share. Paths are relative to the checkout."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ GOLDENS = ROOT / "Tests/Goldens"
 MODELS = ROOT / "Tests/Models"
 FIXTURES = MODELS.parent / "Fixtures"
 DEBSUM = ROOT / "models/debsum"
+ENVIRONMENT = dict(os.environ, PYTHONPATH=str(ROOT / "bindings/python/src"))
 
 
 @pytest.fixture
@@ -40,3 +44,27 @@ def flagged(model):
     text = "summarize: a small library for reading files"
     output = model.generate(text, max_new_tokens=8)
     return text, output, [-1] + [1] * (len(output.ids) - 1)
+
+
+def start(*arguments, folder, **options):
+    """The command `unsay`, running in a folder."""
+    command = [sys.executable, "-m", "unsay", *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=folder, env=ENVIRONMENT, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Runs `unsay` in an empty folder; what it printed, if its status is as expected."""
+
+    def run(*arguments, status=0, stdin=""):
+        process = start(*arguments, folder=tmp_path)
+        out, err = process.communicate(stdin, timeout=120)
+        assert process.returncode == status, out + err
+        assert "Traceback" not in err
+        run.err = err
+        return out
+
+    return run

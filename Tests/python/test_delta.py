@@ -1,5 +1,7 @@
 """Deltas: a patch apart from its model, exact to the bit."""
 
+import threading
+
 import pytest
 import unsay
 
@@ -80,3 +82,35 @@ def test_a_closed_delta_says_so(patched):
     with pytest.raises(ValueError, match="the delta is closed"):
         model.revert(delta)
     assert repr(delta) == "Delta(closed)"
+
+
+@pytest.mark.parametrize("is_main", [True, False], ids=["in parts", "in one call"])
+def test_scores_of_many_are_of_one_snapshot_while_a_delta_comes_and_goes(patched, is_main):
+    model, _, _, delta = patched
+    ended = threading.Event()
+    changes = []
+
+    def change():
+        while not ended.is_set():
+            model.revert(delta)
+            model.apply(delta)
+            changes.append(1)
+
+    scored = []
+
+    def score():
+        ids = [5, 9, 33, 12, 1]
+        # Ten groups of what the library runs together.
+        scored.extend(model.score([ids] * 4096, [ids] * 4096))
+
+    changing, scoring = threading.Thread(target=change), threading.Thread(target=score)
+    changing.start()
+    if is_main:
+        score()
+    else:
+        scoring.start()
+        scoring.join()
+    ended.set()
+    changing.join()
+    assert len(changes) > 1
+    assert len({tuple(each.log_probs) for each in scored}) == 1

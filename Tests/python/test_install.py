@@ -1,5 +1,6 @@
 """What `make install` and `make deb` put down is found, built against and run."""
 
+import gzip
 import os
 import re
 import shutil
@@ -175,6 +176,20 @@ def test_python_imports_the_debian_package_on_the_library_of_the_other(packages)
 
 
 @with_debian
+def test_the_debian_package_of_python_brings_the_command_and_its_manual(packages):
+    folder = next(packages.glob("usr/lib/*/libunsay.so.1")).parent
+    told = run(
+        [sys.executable, packages / "usr/bin/unsay", "generate", TINY, "files"], folder,
+        PYTHONPATH=str(packages / "usr/lib/python3/dist-packages"), LD_LIBRARY_PATH=str(folder),
+    )  # fmt: skip
+    assert told.strip()
+    manual = gzip.decompress((packages / "usr/share/man/man1/unsay.1.gz").read_bytes()).decode()
+    for name in ("generate", "patch", "eval", "apply", "revert", "info"):
+        assert f"\n.SH UNSAY {name.upper()}\n" in manual
+    assert version() in manual
+
+
+@with_debian
 def test_each_debian_package_depends_on_what_it_loads(packages):
     def depends(name):
         path = next((ROOT / "build/deb").glob(f"{name}_*.deb"))
@@ -197,3 +212,14 @@ def test_lintian_finds_nothing_in_the_debian_packages(packages):
         ["lintian", *options, "--allow-root", changes], text=True, capture_output=True, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@with_debian
+def test_the_maintainer_of_a_debian_package_is_who_makes_it(packages):
+    """Last: it makes the packages anew."""
+    run(["scripts/make_deb.sh"], DEBFULLNAME="Ann & Bob|Co", DEBEMAIL="ann@example.org")
+    changes = next((ROOT / "build/deb").glob("*.changes")).read_text()
+    for field in ("Maintainer", "Changed-By"):
+        assert f"\n{field}: Ann & Bob|Co <ann@example.org>\n" in changes
+    library = next((ROOT / "build/deb").glob("libunsay1_*.deb"))
+    assert run(["dpkg-deb", "--field", library, "Maintainer"]).startswith("Ann & Bob|Co <ann@")

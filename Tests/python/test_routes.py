@@ -183,7 +183,7 @@ def run(start: str, route: str, path: Path) -> None:
         export_routes.make(FIXTURES / start, route, path / "model")
     except Exception as failure:
         # The tool cannot take this file: nothing to open.
-        assert not type(failure).__module__.startswith("export_routes"), failure
+        assert not type(failure).__module__.startswith("export_"), failure
         OUTCOMES[start, route] = "no such file"
         return
     (path / "work").mkdir()

@@ -99,7 +99,7 @@ def make_report(
     if detect is not None:
         options.detect = t.DetectFunction(call)
     out = c_void_p()
-    with session.handle as handle, generation.interrupts:
+    with session.calling(generation.interrupts) as handle:
         functions.session_report(handle, byref(options), byref(out))
     try:
         texts = [functions.report_json(out), functions.report_html(out)]

@@ -1,5 +1,7 @@
 """A training session of the C library: options in, steps and evaluations out."""
 
+import contextlib
+import functools
 import time
 from ctypes import (
     POINTER,
@@ -15,7 +17,7 @@ from ctypes import (
     cast,
     pointer,
 )
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 
 from . import _types as t
 from ._handle import Handle
@@ -205,9 +207,18 @@ class Session:
         with self.handle as session:
             getattr(functions, function)(session, examples, ins.count)
 
+    @contextlib.contextmanager
+    def calling(self, interrupts: Optional[Interrupts] = None) -> Iterator[int]:
+        """The session, for a call that Ctrl-C cancels."""
+        interrupts = interrupts or Interrupts()
+        with self.handle as session:
+            interrupts.cancel = functools.partial(functions.session_cancel, session)
+            with interrupts:
+                yield session
+
     def plan(self) -> Plan:
         raw, count = sized(t.Plan), c_size_t()
-        with self.handle as session:
+        with self.calling() as session:
             functions.session_plan(session, byref(raw), None, 0, byref(count))
             marks = (t.PlannedMark * max(1, count.value))()
             functions.session_plan(session, byref(raw), marks, count.value, byref(count))
@@ -231,7 +242,7 @@ class Session:
 
     def step(self) -> Step:
         raw = sized(t.Step)
-        with self.handle as session, Interrupts(self.cancel):
+        with self.calling() as session:
             self._call(functions.session_step, session, byref(raw))
         return to_step(raw)
 
@@ -239,11 +250,11 @@ class Session:
         options = run_options(values)
         history: List[Step] = []
         started = time.perf_counter()
-        interrupts = Interrupts(self.cancel)
+        interrupts = Interrupts()
         with Reporter(progress, options.max_steps, "patch") as reporter:
             options.on_step = self._step_function(history, reporter, interrupts)
             ending = c_int()
-            with self.handle as session, interrupts:
+            with self.calling(interrupts) as session:
                 self._call(functions.session_run, session, byref(options), byref(ending))
         evaluation = self.evaluate()
         seconds = time.perf_counter() - started
@@ -285,20 +296,24 @@ class Session:
 
         options.on_trial = t.TrialFunction(on_trial)
         total = run.max_steps * max(1, len(rates)) * max(1, len(weights))
-        interrupts = Interrupts(self.cancel)
+        interrupts = Interrupts()
         with Reporter(progress, total, "sweep") as reporter:
             run.on_step = self._step_function([], reporter, interrupts)
             options.run = pointer(run)
             chosen = c_int64()
-            with self.handle as session, interrupts:
+            with self.calling(interrupts) as session:
                 self._call(functions.session_sweep, session, byref(options), byref(chosen))
         return Sweep(trials, chosen.value if chosen.value >= 0 else None)
 
     def evaluate(self) -> Evaluation:
         raw = sized(t.Evaluation)
-        with self.handle as session:
+        with self.calling() as session:
             functions.session_evaluate(session, byref(raw))
         return to_evaluation(raw)
+
+    def commit(self) -> None:
+        with self.calling() as session:
+            functions.session_commit(session)
 
     def save(self, path: Any) -> None:
         with self.handle as session:

@@ -76,6 +76,17 @@ class Sequences:
         for index, item in enumerate(items):
             self._fill(self.array[index], item, f"{name} {index}")
 
+    def at(self, index: int) -> Any:
+        """The array from `index` on."""
+        return ctypes.byref(self.array[index]) if self.count else self.array
+
+    def sizes(self) -> List[int]:
+        """How many ids each has; of a text an estimate, at three bytes an id."""
+        return [
+            1 + each.text_size // 3 if each.text else each.id_count
+            for each in self.array[: self.count]
+        ]
+
     def _fill(self, sequence: t.Sequence, item: Tokens, name: str) -> None:
         if isinstance(item, str):
             text = utf8(item, name)

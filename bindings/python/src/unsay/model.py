@@ -6,7 +6,7 @@ import ctypes
 import os
 import queue
 import threading
-from ctypes import byref, c_char_p, c_float, c_size_t, c_void_p
+from ctypes import byref, c_char_p, c_void_p
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -21,15 +21,14 @@ from typing import (
 )
 
 from . import _types as t
-from ._base import view
 from ._generation import Generation
 from ._hypotheses import outputs_of
 from ._library import functions, initialised
+from ._scoring import ScoringModel
 from ._sessions import choice, fields
 from ._text import Sequences, Tokens, is_one, path_bytes, utf8
-from ._training import TrainableModel
-from .errors import ArgumentError, CancelledError, Error
-from .results import Floats, Output
+from .errors import CancelledError, Error
+from .results import Output
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -101,7 +100,7 @@ def _open_options(
     return options
 
 
-class Model(TrainableModel):
+class Model(ScoringModel):
     """A model in memory, usable from any threads at once; `unsay.open` makes one.
 
     As a context manager it closes on leaving.
@@ -111,7 +110,7 @@ class Model(TrainableModel):
         super().__init__(pointer)
         self._name = name
 
-    # Generate and score
+    # Generate
 
     @overload
     def generate(  # type: ignore[overload-overlap]
@@ -226,78 +225,6 @@ class Model(TrainableModel):
         finally:
             left.set()
             worker.join()
-
-    @overload
-    def score(  # type: ignore[overload-overlap]
-        self, inputs: Union[str, Sequence[int]], outputs: Union[str, Sequence[int], Output]
-    ) -> Output: ...
-
-    @overload
-    def score(self, inputs: Sequence[Tokens], outputs: Sequence[Tokens]) -> List[Output]: ...
-
-    def score(self, inputs: Any, outputs: Any) -> Union[Output, List[Output]]:
-        """Scores an output as the answer to an input, or a list of each.
-
-        `.log_probs` holds the logarithm of each token's probability, `.total` their sum.
-        """
-        single = is_one(inputs)
-        ins = Sequences([inputs] if single else list(inputs))
-        outs = Sequences([outputs] if single else list(outputs), "output")
-        if ins.count != outs.count:
-            raise ArgumentError(f"{ins.count} inputs, but {outs.count} outputs")
-        if ins.count == 0:
-            return []
-        out = c_void_p()
-        with self._handle as model:
-            functions.score(model, ins.array, outs.array, ins.count, byref(out))
-        scored = [few[0] for few in outputs_of(out.value, ins.count)]
-        return scored[0] if single else scored
-
-    def logits(self, input: Tokens, output: Tokens) -> Floats:
-        """The next-token logits at every position of `output`: float32 [ids, vocab_size].
-
-        `numpy.asarray` takes it without a copy.
-        """
-        ids = self._ids(output)
-        return self._floats(functions.logits, [input], [ids], len(ids), self._info.vocab_size)
-
-    def encoder_states(self, input: Tokens) -> Floats:
-        """The encoder's output: float32 [ids, d_model]."""
-        ids = self._ids(input)
-        return self._floats(functions.encoder_states, [ids], None, len(ids), self._info.d_model)
-
-    def embed(self, inputs: Any, *, normalize: bool = True) -> Floats:
-        """One vector for each input: float32 [inputs, d_model].
-
-        The mean of the encoder's output over the input's ids, divided by its L2 norm unless
-        `normalize` is False. A single text or list of ids gives one row.
-        """
-        sequences = Sequences([inputs] if is_one(inputs) else list(inputs))
-        width = self._info.d_model
-        values, need = (c_float * (sequences.count * width))(), c_size_t()
-        with self._handle as model:
-            functions.embed(
-                model, sequences.array, sequences.count, int(normalize), values,
-                sequences.count * width, byref(need),
-            )  # fmt: skip
-        return view(values, (sequences.count, width))
-
-    def _floats(
-        self,
-        function: Any,
-        inputs: List[Tokens],
-        outputs: Optional[List[Tokens]],
-        rows: int,
-        width: int,
-    ) -> Floats:
-        sequences = [Sequences(inputs)]
-        if outputs is not None:
-            sequences.append(Sequences(outputs, "output"))
-        values, count = (c_float * (rows * width))(), c_size_t()
-        with self._handle as model:
-            arrays = [sequence.array for sequence in sequences]
-            function(model, *arrays, values, rows * width, byref(count))
-        return view(values, (rows, width))
 
     # Keep and close
 

@@ -213,8 +213,9 @@ class Patch(Owner):
 
         `progress` is True for a bar on stderr, or a function called with each `Step`:
         returning False ends the run with the weights of that step, and what it raises comes
-        out of here. Ctrl-C stops the run after the step in progress; `cancel()` from another
-        thread raises `CancelledError`. `DivergedError` leaves the best weights so far.
+        out of here. Ctrl-C stops the run, with the weights of its last whole step, as it stops
+        whatever trains or measures; `cancel()` from another thread raises `CancelledError`.
+        `DivergedError` leaves the best weights so far.
         """
         values = {
             "max_steps": max_steps,
@@ -324,8 +325,7 @@ class Patch(Owner):
         Raises `GuardError`, and changes nothing, if it does not; `StateError` if the
         model changed since the patch began.
         """
-        with self._session.handle as session:
-            functions.session_commit(session)
+        self._session.commit()
 
     def rollback(self) -> None:
         """Returns the trained copy to the original; examples and guard stay."""
@@ -340,7 +340,7 @@ class Patch(Owner):
         return Delta(out.value)
 
     def cancel(self) -> None:
-        """Stops the running `step` or `run` soon; for use from another thread."""
+        """Stops the running call, one that trains or measures, soon; from another thread."""
         self._session.cancel()
 
     def __repr__(self) -> str:

@@ -1,0 +1,45 @@
+"""What the command line says when it cannot, or was asked how."""
+
+import pytest
+from conftest import MODELS
+
+TINY = MODELS / "tiny-v10"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["generate", "absent", "text"], "absent"),
+        (["generate", TINY, "text", "--max-new-tokens", "0"], "max_new_tokens"),
+        (["generate", TINY, "--inputs", "absent.txt"], "absent.txt"),
+        (["generate", TINY], "no inputs"),
+        (["patch", TINY, "bad.jsonl"], "bad.jsonl, line 2: not JSON"),
+        (["patch", TINY, "one.jsonl", "--avoid", "word"], "flags nothing"),
+        (["patch", TINY, "typo.jsonl"], "typo.jsonl, line 1: nothing matches"),
+        (["eval", TINY, "text"], "--phrase"),
+        (["eval", TINY, "text", "--detect", "("], "regular expression"),
+        (["apply", TINY, "one.jsonl", "--out", "x"], "one.jsonl"),
+        (["info", "absent"], "absent"),
+    ],
+    ids=lambda value: " ".join(map(str, value[:1] + value[2:])) if isinstance(value, list) else "",
+)
+def test_a_failure_is_one_sentence_and_status_1(command, tmp_path, arguments, said):
+    (tmp_path / "bad.jsonl").write_text('{"input": "a", "output": "b"}\n{"input": \n')
+    (tmp_path / "one.jsonl").write_text('{"input": "a", "output": "b c"}\n')
+    (tmp_path / "typo.jsonl").write_text('{"input": "a", "output": "b c", "avoid": ["d"]}\n')
+    command(*arguments, status=1)
+    last = command.err.strip().splitlines()
+    assert last[-1].startswith("unsay: ") and said in last[-1]
+    assert not (tmp_path / "x").exists()
+
+
+def test_wrong_usage_is_status_2(command):
+    command("generate", status=2)
+    command("unsay", status=2)
+    command("apply", TINY, "a.unsay", status=2)
+    assert "usage: unsay apply" in command.err
+
+
+@pytest.mark.parametrize("name", ["generate", "patch", "eval", "apply", "revert", "info"])
+def test_help_has_examples(command, name):
+    assert f"\n  unsay {name} " in command(name, "--help")
