@@ -1,6 +1,7 @@
 """What the command line says when it cannot, or was asked how."""
 
 import pytest
+import unsay
 from conftest import MODELS
 
 TINY = MODELS / "tiny-v10"
@@ -11,7 +12,7 @@ TINY = MODELS / "tiny-v10"
     [
         (["generate", "absent", "text"], "absent"),
         (["generate", TINY, "text", "--max-new-tokens", "0"], "max_new_tokens"),
-        (["generate", TINY, "--inputs", "absent.txt"], "absent.txt"),
+        (["generate", TINY, "--inputs", "absent.txt"], "absent.txt: No such file"),
         (["generate", TINY], "no inputs"),
         (["patch", TINY, "bad.jsonl"], "bad.jsonl, line 2: not JSON"),
         (["patch", TINY, "one.jsonl", "--avoid", "word"], "flags nothing"),
@@ -43,3 +44,18 @@ def test_wrong_usage_is_status_2(command):
 @pytest.mark.parametrize("name", ["generate", "patch", "eval", "apply", "revert", "info"])
 def test_help_has_examples(command, name):
     assert f"\n  unsay {name} " in command(name, "--help")
+
+
+def test_the_version_says_how_the_library_was_built(command):
+    told = command("--version")
+    assert told.startswith(f"unsay {unsay.version()}, ") and told.count("\n") == 1
+
+
+def test_a_patch_that_is_not_kept_says_so_before_it_is_trained(command, tmp_path):
+    path = tmp_path / "one.jsonl"
+    path.write_text('{"input": "a", "ids": [5, 6, 1], "marks": [-1, 1, 1]}\n')
+    command("patch", TINY, path, "--max-steps", 1, "--progress")
+    told = command.err
+    assert told.index("nothing will be written") < told.index("1/1")
+    command("patch", TINY, path, "--max-steps", 1, "--delta", "a.unsay")
+    assert "nothing will be written" not in command.err

@@ -129,6 +129,8 @@ def run(options: argparse.Namespace) -> int:
                 plan = patch.plan()
                 print(as_json(dataclasses.asdict(plan)) if options.json else plan)
                 return 0
+            if not (options.delta or options.save or options.report):
+                note("nothing will be written: ask for --delta, --save or --report")
             return _train(model, patch, options, [examples, held_out, guard])
 
 
@@ -167,8 +169,6 @@ def _train(
     if refusal is not None:
         note(refusal)
         return LIMIT
-    if not written:
-        note("nothing was written: ask for --delta, --save or --report")
     return 0
 
 
