@@ -102,6 +102,10 @@ let package = Package(
             name: "Decoding",
             dependencies: ["Models", "T5", "Tokenizers", "Tensors", "Support", "CUnsay"],
             swiftSettings: swift),
+        .target(
+            name: "Classifying",
+            dependencies: ["Models", "T5", "Tokenizers", "Tensors", "Support", "CUnsay"],
+            swiftSettings: swift),
 
         // 5
         .target(
@@ -116,8 +120,8 @@ let package = Package(
         .target(
             name: "UnsayABI",
             dependencies: [
-                "Patching", "Decoding", "Training", "Models", "T5", "Tokenizers", "Tensors",
-                "CSupport", "Support", "CUnsay",
+                "Patching", "Classifying", "Decoding", "Training", "Models", "T5", "Tokenizers",
+                "Tensors", "CSupport", "Support", "CUnsay",
             ],
             swiftSettings: swift),
         // What Swift programs import.
@@ -159,6 +163,12 @@ let package = Package(
         .testTarget(
             name: "DecodingTests",
             dependencies: ["Decoding", "Models", "T5", "Tensors", "Support", "CUnsay"],
+            swiftSettings: swift),
+        .testTarget(
+            name: "ClassifyingTests",
+            dependencies: [
+                "Classifying", "Models", "T5", "Tokenizers", "Tensors", "Support", "CUnsay",
+            ],
             swiftSettings: swift),
         // What libFuzzer runs, and the inputs that once broke it run again.
         .target(
