@@ -49,24 +49,21 @@ extension Classifier {
         let encoder = try Encoder(of: model)
         let (floats, overflow) = count.multipliedReportingOverflow(by: encoder.dModel)
         let memory = try FloatBuffer(count: overflow ? Int.max : floats)
-        let states = Rows(base: memory.base, count: count, width: encoder.dModel)
-        try encoder.run(texts.map(\.ids), lengths, into: states, report)
-
-        // The rows are of `memory`.
-        let (head, loss) = try withExtendedLifetime(memory) {
-            var trainer = HeadTrainer(
-                standardising: states, isMarked: isMarked, decay: Double(options.weightDecay))
-            var done = texts.count
-            try trainer.run(options) {
-                done += 1
-                try report(done)
-            }
-            return (trainer.head, trainer.loss(trainer.weights))
+        try encoder.run(
+            texts.map(\.ids), lengths,
+            into: Rows(base: memory.base, count: count, width: encoder.dModel), report)
+        var trainer = HeadTrainer(
+            standardising: memory, isMarked: isMarked, decay: Double(options.weightDecay))
+        var done = texts.count
+        try trainer.run(options) {
+            done += 1
+            try report(done)
         }
+        let (head, loss) = (trainer.head, trainer.loss(trainer.weights))
         guard head.isFinite, loss.isFinite else {
             throw Failure(
-                UNSAY_E_DIVERGED, "a weight of the classifier is no longer finite: learning_rate "
-                    + "is \(options.learningRate)")
+                UNSAY_E_DIVERGED,
+                "a state or a weight is no longer finite; learning_rate is \(options.learningRate)")
         }
         self.init(
             model, encoder, head,
@@ -99,8 +96,9 @@ extension Encoder {
             } while end < texts.count && ids + lengths[end] <= Self.batchIDs
             if ids > 0 {
                 let batch = (first..<end).map { Array(texts[$0].prefix(lengths[$0])) }
-                out.rows(row..<row + ids).copy(from: try states(batch, arena: arena))
-                arena.reset()
+                try withStates(batch, arena: arena) { states in
+                    out.rows(row..<row + ids).copy(from: states)
+                }
             }
             (first, row) = (end, row + ids)
             try report(end)

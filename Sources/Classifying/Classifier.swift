@@ -28,8 +28,9 @@ package final class Classifier: Sendable {
     /// - Parameter ids: not empty, each below vocab_size.
     /// - Throws: `UNSAY_E_MEMORY`.
     package func probabilities(_ ids: [Int32]) throws -> [Float] {
-        let states = try encoder.states([ids], arena: Arena())
-        return (0..<states.count).map { head.probability(states[$0]) }
+        try encoder.withStates([ids], arena: Arena()) { states in
+            (0..<states.count).map { head.probability(states[$0]) }
+        }
     }
 
     /// Runs of tokens at or above a threshold, as bytes of the text; see `markedRuns`.
@@ -78,12 +79,16 @@ struct Encoder: Sendable {
 
     var dModel: Int { snapshot.configuration.dModel }
 
-    /// The states of several texts, one after the other, [ids, d_model], in `arena`.
-    func states(_ texts: [[Int32]], arena: Arena) throws -> Rows {
-        try runStack(
+    /// Runs `body` on the states of several texts, one after the other, [ids, d_model]. They lie
+    /// in `arena`, which is used up, and are valid during the call.
+    func withStates<Result>(
+        _ texts: [[Int32]], arena: Arena, _ body: (Rows) throws -> Result
+    ) throws -> Result {
+        defer { arena.reset() }
+        let (states, _) = try runStack(
             texts.flatMap { $0 }, Ragged(lengths: texts.map(\.count)), snapshot.network.encoder,
             embedding: snapshot.network.embedding, encoder: nil,
-            Pass(snapshot.configuration, arena: arena, workers: workers)
-        ).states
+            Pass(snapshot.configuration, arena: arena, workers: workers))
+        return try body(states)
     }
 }

@@ -10,8 +10,10 @@ import Tensors
 /// Features are standardised first. Marked tokens weigh as much together as all others. Sums
 /// are in double and in one order, so that the result has the same bits on any threads.
 struct HeadTrainer {
-    /// Standardised, [tokens, width]; somebody else's memory.
+    /// Standardised, [tokens, width].
     private let x: Rows
+    /// What the rows lie in.
+    private let memory: FloatBuffer
     private let isMarked: [Bool]
     private let mean: [Double]
     private let scale: [Double]
@@ -22,10 +24,11 @@ struct HeadTrainer {
     private(set) var weights: [Double]
 
     /// - Parameters:
-    ///   - states: [tokens, width], replaced by what they are standardised.
+    ///   - memory: [tokens, width], replaced by what they are standardised.
     ///   - isMarked: of each token; some are and some are not.
-    init(standardising states: Rows, isMarked: [Bool], decay: Double) {
-        assert(states.count == isMarked.count && states.count > 0, "a label for each token")
+    init(standardising memory: FloatBuffer, isMarked: [Bool], decay: Double) {
+        let states = Rows(
+            base: memory.base, count: isMarked.count, width: memory.count / isMarked.count)
         var mean = [Double](repeating: 0, count: states.width)
         var scale = mean
         for row in 0..<states.count { addScaled(1, states[row], to: &mean) }
@@ -48,7 +51,7 @@ struct HeadTrainer {
         }
         let share = Double(isMarked.count(where: { $0 })) / Double(isMarked.count)
         (markedWeight, otherWeight) = (0.5 / share, 0.5 / (1 - share))
-        (x, self.isMarked, self.decay) = (states, isMarked, decay)
+        (x, self.memory, self.isMarked, self.decay) = (states, memory, isMarked, decay)
         (self.mean, self.scale) = (mean, scale)
         weights = [Double](repeating: 0, count: states.width + 1)
     }
@@ -58,7 +61,7 @@ struct HeadTrainer {
     /// - Parameter afterPass: called after each pass; what it throws ends the training.
     mutating func run(_ options: ClassifierOptions, afterPass: () throws -> Void) rethrows {
         var random = SplitMix64(state: options.seed)
-        var order = (0..<x.count).map { $0 }
+        var order = Array(0..<x.count)
         var adam = Adam(count: weights.count, rate: Double(options.learningRate))
         var gradient = [Double](repeating: 0, count: weights.count)
         for _ in 0..<options.passes {
@@ -84,8 +87,7 @@ struct HeadTrainer {
         gradient[x.width] = 0
         for token in tokens {
             let p = logistic(score(token, weights))
-            let error =
-                isMarked[token] ? (p - 1) * markedWeight : p * otherWeight
+            let error = isMarked[token] ? (p - 1) * markedWeight : p * otherWeight
             addScaled(error / Double(tokens.count), x[token], to: &gradient)
             gradient[x.width] += error / Double(tokens.count)
         }

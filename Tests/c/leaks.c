@@ -3,7 +3,8 @@
  *     leaks MODEL_FOLDER OPENINGS PATCHES
  *
  * OPENINGS times a model is opened, writes an output and is closed; PATCHES times a session
- * takes a step, is rolled back, steps again, and is closed. What is allocated after a tenth
+ * takes a step, is rolled back, steps again, and is closed, and as often a classifier is
+ * trained, asked and closed. What is allocated after a tenth
  * of the rounds is allocated at the end, to the byte where the C library can say; resident
  * memory stays within 1 MB of its highest point by then. */
 #define _DEFAULT_SOURCE
@@ -93,6 +94,34 @@ static void patch_and_roll_back(unsay_model *model, int round) {
     unsay_session_close(session);
 }
 
+/* A round of training a classifier; every third is cancelled. */
+static unsay_action stop_some(void *context, size_t done, size_t total) {
+    return *(int *)context % 3 == 0 && done + 1 == total ? UNSAY_STOP : UNSAY_CONTINUE;
+}
+
+static void train_classifier(unsay_model *model, int round) {
+    static const unsay_span package = {8, 15};
+    unsay_marked_text texts[2];
+    memset(texts, 0, sizeof texts);
+    texts[0].text = unsay_text("a small package");
+    texts[0].spans = &package;
+    texts[0].span_count = 1;
+    texts[1].text = unsay_text("a small library for reading files");
+    unsay_classifier_options options;
+    unsay_classifier_options_init(&options, sizeof options);
+    options.passes = 4;
+    options.on_progress = stop_some;
+    options.context = &round;
+    unsay_classifier *classifier = NULL;
+    unsay_status status = unsay_classifier_train(model, texts, 2, &options, &classifier);
+    if (round % 3 == 0 && status == UNSAY_E_CANCELLED) return;
+    check(status, "train a classifier");
+    unsay_span spans[16];
+    size_t count = 0;
+    CHECK(unsay_classifier_spans(classifier, &texts[1].text, 0, spans, 16, &count));
+    unsay_classifier_close(classifier);
+}
+
 static size_t allocated(void) {
     struct mallinfo2 info = mallinfo2();
     return info.uordblks + info.hblkhd;
@@ -124,5 +153,6 @@ int main(int count, char **arguments) {
     folder = arguments[1];
     int grew = run("open, generate, close", atoi(arguments[2]), open_and_close);
     grew += run("patch, roll back, close", atoi(arguments[3]), patch_and_roll_back);
+    grew += run("train a classifier, close", atoi(arguments[3]), train_classifier);
     return grew == 0 ? 0 : 1;
 }
