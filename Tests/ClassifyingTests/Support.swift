@@ -5,7 +5,7 @@ import Support
 import T5
 import Tensors
 
-/// The tiny model of Tests/Models; every weight as it is, or as `change` makes it.
+/// The tiny model of Tests/Models.
 func tinyModel(threads: Int = 1) throws -> Model {
     let folder =
         #filePath.split(separator: "/", omittingEmptySubsequences: false)
@@ -15,15 +15,15 @@ func tinyModel(threads: Int = 1) throws -> Model {
         workers: Workers(threads: threads))
 }
 
-/// Adds 0.5 to every value of the weights whose names begin with `prefix`, as a patch would.
-func patch(_ model: Model, _ prefix: String) throws {
+/// Adds to every value of the weights whose names begin with `prefix`, as a patch would.
+func patch(_ model: Model, _ prefix: String, by change: Float = 0.5) throws {
     let before = try model.weights()
     let after = try WeightsSnapshot(
         model.layout, model.configuration, workers: model.workers
     ) { index, values in
         before.read(index, into: values)
         guard model.layout.parameters[index].name.hasPrefix(prefix) else { return }
-        for at in values.indices { values[at] += 0.5 }
+        for at in values.indices { values[at] += change }
     }
     try model.replace(
         before, with: after,

@@ -158,27 +158,30 @@ class _MarkedTexts:
 
     def __init__(self, texts: Iterable[Tuple[Union[str, Output], Ranges]]) -> None:
         listed = list(texts)
-        self.count = len(listed)
-        self.array = (t.MarkedText * max(1, self.count))()
-        self._alive: List[Any] = []
-        for index, (text, ranges) in enumerate(listed):
+        for index, (text, _) in enumerate(listed):
             if not isinstance(text, (str, Output)):
                 raise ArgumentError(f"text {index} is {text!r}, expected a str or an Output")
-            self._fill(self.array[index], text, ranges, f"text {index}")
+        self._sequences = Sequences([text for text, _ in listed], "text")
+        self._spans: List[Any] = []
+        self.count = len(listed)
+        self.array = (t.MarkedText * max(1, self.count))()
+        for index, (text, ranges) in enumerate(listed):
+            spans = self._spans_of(str(text), ranges, f"text {index}")
+            self.array[index].text = self._sequences.array[index]
+            self.array[index].spans = cast(spans, POINTER(t.Span))
+            self.array[index].span_count = len(spans)
+            self._spans.append(spans)
 
-    def _fill(self, marked: Any, text: Union[str, Output], ranges: Ranges, name: str) -> None:
-        sequences = Sequences([text], name)
+    @staticmethod
+    def _spans_of(text: str, ranges: Ranges, name: str) -> Any:
         try:
-            pairs = to_bytes(str(text), [(int(begin), int(end)) for begin, end in ranges], "text")
+            pairs = to_bytes(text, [(int(begin), int(end)) for begin, end in ranges], "text")
         except (TypeError, ValueError) as error:
             raise ArgumentError(f"{name}: {error}") from None
-        spans = (t.Span * max(1, len(pairs)))()
+        spans = (t.Span * len(pairs))()
         for span, (begin, end) in zip(spans, pairs):
             span.begin, span.end = begin, end
-        marked.text = sequences.array[0]
-        marked.spans = cast(spans, POINTER(t.Span))
-        marked.span_count = len(pairs)
-        self._alive += [sequences, spans]
+        return spans
 
 
 class _Watch:
