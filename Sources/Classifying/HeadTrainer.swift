@@ -1,9 +1,6 @@
+import Glibc
 import Support
 import Tensors
-
-#if canImport(Glibc)
-    import Glibc
-#endif
 
 /// Logistic regression by Adam: one row of features for each token, one bit to learn.
 ///

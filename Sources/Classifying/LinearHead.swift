@@ -1,8 +1,5 @@
+import Glibc
 import Tensors
-
-#if canImport(Glibc)
-    import Glibc
-#endif
 
 /// A linear classifier of an encoder's states.
 package struct LinearHead: Sendable, Equatable {
