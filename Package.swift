@@ -128,8 +128,8 @@ let package = Package(
         .target(
             name: "Unsay",
             dependencies: [
-                "Patching", "Decoding", "Training", "Models", "T5", "Tokenizers", "Tensors",
-                "Support", "CUnsay",
+                "Patching", "Classifying", "Decoding", "Training", "Models", "T5", "Tokenizers",
+                "Tensors", "Support", "CUnsay",
             ],
             swiftSettings: swift),
 
@@ -174,8 +174,8 @@ let package = Package(
         .target(
             name: "FuzzTargets",
             dependencies: [
-                "Patching", "Decoding", "Models", "T5", "Tokenizers", "Tensors", "Support",
-                "CUnsay",
+                "Patching", "Classifying", "Decoding", "Models", "T5", "Tokenizers", "Tensors",
+                "Support", "CUnsay",
             ],
             path: "Tests/Fuzz/Targets", swiftSettings: swift),
         .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: swift),

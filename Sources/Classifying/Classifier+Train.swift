@@ -3,19 +3,6 @@ import Models
 import Support
 import Tensors
 
-/// A text to learn from: its ids, and which of them are marked.
-package struct LabelledText: Sendable {
-    package let ids: [Int32]
-    package let isMarked: [Bool]
-
-    /// - Parameter ids: each below vocab_size.
-    package init(ids: [Int32], isMarked: [Bool]) {
-        assert(ids.count == isMarked.count, "\(ids.count) ids, \(isMarked.count) labels")
-        self.ids = ids
-        self.isMarked = isMarked
-    }
-}
-
 extension Classifier {
     /// Learns which tokens are marked from texts.
     ///

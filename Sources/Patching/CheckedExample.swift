@@ -55,18 +55,16 @@ extension Example {
 
 /// Marks of the tokens that share a byte with a span of their text.
 ///
-/// - Parameter name: of the spans in what is thrown.
 /// - Throws: `UNSAY_E_ARGUMENT` for a span that ends before it begins or outside the text.
 package func markSpans(
-    _ tokens: [Token], checking spans: [(begin: Int, end: Int)], extent: Extent,
-    named name: String = "spans"
+    _ tokens: [Token], checking spans: [(begin: Int, end: Int)], extent: Extent
 ) throws -> [Int8] {
     let size = tokens.map(\.end).max() ?? 0
     let ranges = try spans.enumerated().map { index, span in
         guard span.begin >= 0, span.begin <= span.end, span.end <= size else {
             throw Failure(
                 UNSAY_E_ARGUMENT,
-                "\(name)[\(index)] runs from \(span.begin) to \(span.end); the text has \(size) bytes"
+                "spans[\(index)] runs from \(span.begin) to \(span.end); the text has \(size) bytes"
             )
         }
         return span.begin..<span.end

@@ -1,9 +1,7 @@
 import CUnsay
 import Classifying
 import Models
-import Patching
 import Support
-import Tokenizers
 
 // Section 8 of unsay.h: classifiers.
 
@@ -47,13 +45,10 @@ private func labelled(
     _ model: Model, _ texts: UnsafePointer<unsay_marked_text>?, _ count: Int
 ) throws -> [LabelledText] {
     try requireArray(texts, count, "texts").enumerated().compactMap { index, given in
-        let tokens = try model.tokens(given.text, "texts[\(index)].text", spans: true)
         let spans = try requireArray(given.spans, given.span_count, "texts[\(index)].spans")
-            .map { (begin: Int($0.begin), end: Int($0.end)) }
-        let marks = try markSpans(
-            tokens, checking: spans, extent: .all, named: "texts[\(index)].spans")
-        guard tokens.contains(where: { !$0.bytes.isEmpty }) else { return nil }
-        return LabelledText(ids: tokens.map(\.id), isMarked: marks.map { $0 < 0 })
+        return try LabelledText(
+            model.tokens(given.text, "texts[\(index)].text", spans: true),
+            spans: spans.map { (Int($0.begin), Int($0.end)) }, named: "texts[\(index)].spans")
     }
 }
 

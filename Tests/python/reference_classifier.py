@@ -27,7 +27,7 @@ def shuffle(order, numbers):
 def labels(model, text, marked):
     """1 for each token that shares a character with a marked range."""
     return [
-        float(any(begin < stop and start < end for start, stop in marked))
+        float(any(max(begin, start) < min(end, stop) for start, stop in marked))
         for begin, end in model.encode(text).spans
     ]
 
