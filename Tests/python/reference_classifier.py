@@ -100,7 +100,7 @@ class Reference:
 def marked_comments(count):
     """Sentences of seven words, of which one is marked."""
     rng = random.Random(1)
-    text = "you are a very good reader of files and the system has many tools for data"
+    text = "you are a very good reader of files and the system has many naïve tools for data"
     fine = text.split()
     comments = []
     for _ in range(count):

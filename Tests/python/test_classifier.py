@@ -58,7 +58,8 @@ def test_what_is_learnt_is_what_numpy_learns(debsum, options, named):
 def test_marked_words_are_found_where_they_were_never_seen(classifier):
     scores = [f1(classifier.spans(text), ranges) for text, ranges in COMMENTS[40:]]
     assert numpy.mean(scores) > 0.9, scores
-    assert str(classifier).startswith("Classifier(d_model=256, 92 of ")
+    counts = f"{classifier.info.marked_count} of {classifier.info.token_count}"
+    assert str(classifier).startswith(f"Classifier(d_model=256, {counts} tokens marked, loss=0.0")
 
 
 def test_the_order_of_tokens_is_that_of_the_documentation():
@@ -85,8 +86,7 @@ def test_spans_count_characters(debsum, classifier):
         p = reference.probabilities(text)
         # Halfway between two probabilities, so that rounding decides nothing.
         levels = sorted({0.0, *p.tolist(), 1.0})
-        gap, threshold = max((b - a, (a + b) / 2) for a, b in zip(levels, levels[1:]))
-        assert gap > 1e-3
+        threshold = rng.choice([(a + b) / 2 for a, b in zip(levels, levels[1:]) if b - a > 1e-4])
         found = classifier.spans(text, threshold=threshold)
         assert found == reference.spans(text, threshold), (text, threshold)
         several += len(found) > 1
