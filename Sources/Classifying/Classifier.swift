@@ -80,11 +80,12 @@ struct Encoder: Sendable {
     var dModel: Int { snapshot.configuration.dModel }
 
     /// Runs `body` on the states of several texts, one after the other, [ids, d_model]. They lie
-    /// in `arena`, which is used up, and are valid during the call.
+    /// in `arena` and are valid during the call.
     func withStates<Result>(
         _ texts: [[Int32]], arena: Arena, _ body: (Rows) throws -> Result
     ) throws -> Result {
-        defer { arena.reset() }
+        let mark = arena.mark()
+        defer { arena.rewind(to: mark) }
         let (states, _) = try runStack(
             texts.flatMap { $0 }, Ragged(lengths: texts.map(\.count)), snapshot.network.encoder,
             embedding: snapshot.network.embedding, encoder: nil,
