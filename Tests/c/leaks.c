@@ -4,9 +4,9 @@
  *
  * OPENINGS times a model is opened, writes an output and is closed; PATCHES times a session
  * takes a step, is rolled back, steps again, and is closed, and as often a classifier is
- * trained, asked and closed. What is allocated after a tenth
- * of the rounds is allocated at the end, to the byte where the C library can say; resident
- * memory stays within 1 MB of its highest point by then. */
+ * trained, asked and closed. What is allocated after a tenth of the rounds is allocated at
+ * the end, to the byte where the C library can say; resident memory stays within 1 MB of
+ * its highest point by then. */
 #define _DEFAULT_SOURCE
 #include "resident.h"
 #include <malloc.h>

@@ -63,9 +63,17 @@ class Classifier(Owner):
         marked.
         """
         options = initialised(t.ClassifierOptions, "classifier")
-        names = ("passes", "batch_size", "max_ids", "learning_rate", "weight_decay", "seed")
-        given = locals()
-        fields(options, {name: given[name] for name in names})
+        fields(
+            options,
+            {
+                "passes": passes,
+                "batch_size": batch_size,
+                "max_ids": max_ids,
+                "learning_rate": learning_rate,
+                "weight_decay": weight_decay,
+                "seed": seed,
+            },
+        )
         marked = _MarkedTexts(texts)
         watch = _Watch(progress)
         options.on_progress = watch.function
