@@ -102,6 +102,10 @@ let package = Package(
             name: "Decoding",
             dependencies: ["Models", "T5", "Tokenizers", "Tensors", "Support", "CUnsay"],
             swiftSettings: swift),
+        .target(
+            name: "Classifying",
+            dependencies: ["Models", "T5", "Tokenizers", "Tensors", "Support", "CUnsay"],
+            swiftSettings: swift),
 
         // 5
         .target(
@@ -116,16 +120,16 @@ let package = Package(
         .target(
             name: "UnsayABI",
             dependencies: [
-                "Patching", "Decoding", "Training", "Models", "T5", "Tokenizers", "Tensors",
-                "CSupport", "Support", "CUnsay",
+                "Patching", "Classifying", "Decoding", "Training", "Models", "T5", "Tokenizers",
+                "Tensors", "CSupport", "Support", "CUnsay",
             ],
             swiftSettings: swift),
         // What Swift programs import.
         .target(
             name: "Unsay",
             dependencies: [
-                "Patching", "Decoding", "Training", "Models", "T5", "Tokenizers", "Tensors",
-                "Support", "CUnsay",
+                "Patching", "Classifying", "Decoding", "Training", "Models", "T5", "Tokenizers",
+                "Tensors", "Support", "CUnsay",
             ],
             swiftSettings: swift),
 
@@ -160,12 +164,18 @@ let package = Package(
             name: "DecodingTests",
             dependencies: ["Decoding", "Models", "T5", "Tensors", "Support", "CUnsay"],
             swiftSettings: swift),
+        .testTarget(
+            name: "ClassifyingTests",
+            dependencies: [
+                "Classifying", "Models", "T5", "Tokenizers", "Tensors", "Support", "CUnsay",
+            ],
+            swiftSettings: swift),
         // What libFuzzer runs, and the inputs that once broke it run again.
         .target(
             name: "FuzzTargets",
             dependencies: [
-                "Patching", "Decoding", "Models", "T5", "Tokenizers", "Tensors", "Support",
-                "CUnsay",
+                "Patching", "Classifying", "Decoding", "Models", "T5", "Tokenizers", "Tensors",
+                "Support", "CUnsay",
             ],
             path: "Tests/Fuzz/Targets", swiftSettings: swift),
         .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: swift),

@@ -153,7 +153,7 @@ FLOORS = (
     (("UnsayLibrary", "libunsay.so: link flags, exports"),),
     (("UnsayABI", "the functions of unsay.h"),),
     (("Patching", "marks, session, guard, commit, delta"),),
-    (("Decoding", "generate, stream, score"),),
+    (("Decoding", "generate, stream, score"), ("Classifying", "finds what to mark")),
     (("Models", "a folder of ONNX files, in memory"), ("Training", "losses, optimizers, the step")),
     (("T5", "the network, forward and backward"),),
     (("Tensors", "buffers, threads, products"), ("Tokenizers", "text and ids")),

@@ -11,10 +11,13 @@ package typealias WeightReader = (Int, UnsafeMutableBufferPointer<Float>) throws
 /// its rank as 4 bytes, each dimension as 8 bytes, its values row by row as 4 bytes each;
 /// numbers are little-endian, values are IEEE 754 bit patterns. So -0.0 differs from 0.0.
 ///
+/// - Parameter includes: the weights that count, by name.
 /// - Throws: `UNSAY_E_MEMORY`; whatever `read` throws.
-package func fingerprint(layout: ParameterLayout, read: WeightReader) throws -> [UInt8] {
+package func fingerprint(
+    layout: ParameterLayout, of includes: (String) -> Bool = { _ in true }, read: WeightReader
+) throws -> [UInt8] {
     var digest = SHA256()
-    for (index, parameter) in layout.parameters.enumerated() {
+    for (index, parameter) in layout.parameters.enumerated() where includes(parameter.name) {
         let values = try weight(index, layout, read)
         let header =
             Array(parameter.name.utf8) + [0] + littleEndian(UInt32(parameter.shape.count))

@@ -49,7 +49,3 @@ extension Session {
 
 private let unsayVersion =
     "\(UNSAY_VERSION_MAJOR).\(UNSAY_VERSION_MINOR).\(UNSAY_VERSION_PATCH)"
-
-func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
-    bytes.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
-}

@@ -17,3 +17,8 @@ package struct SHA256: Sendable {
         return digest
     }
 }
+
+/// Bytes as people read a digest: two digits each.
+package func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
+    bytes.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+}

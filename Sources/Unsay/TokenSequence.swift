@@ -60,6 +60,17 @@ extension Models.Model {
         }
     }
 
+    /// The text of a sequence, or what its ids decode to, with its tokens.
+    func spelling(_ sequence: some TokenSequence, _ name: String) throws -> Spelling {
+        switch sequence.content {
+        case .text(let text):
+            return Spelling(text: Array(text.utf8), tokens: try tokens(sequence, name))
+        case .ids(let ids):
+            try check(ids, named: name)
+            return try requireTokenizer().spell(ids)
+        }
+    }
+
     /// The ids of a run of tokens: as given, or of a text without the end.
     func run(_ sequence: any TokenSequence, _ name: String) throws -> [Int32] {
         var isText = false

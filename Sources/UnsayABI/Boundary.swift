@@ -90,6 +90,8 @@ extension unsay_plan: SizedStruct {}
 extension unsay_report_options: SizedStruct {}
 extension unsay_trial: SizedStruct {}
 extension unsay_sweep_options: SizedStruct {}
+extension unsay_classifier_options: SizedStruct {}
+extension unsay_classifier_info: SizedStruct {}
 
 /// No struct of any version is larger: a larger size is garbage, not the future.
 private let largestStruct = 4096

@@ -49,7 +49,7 @@ public func unsay_score(
 }
 
 /// Stores the need and returns whether there is room for it.
-private func checkRoom(
+func checkRoom(
     _ rows: Int, _ width: Int, _ capacity: Int, _ count: UnsafeMutablePointer<Int>?, _ name: String,
     countName: String = "count"
 ) throws {

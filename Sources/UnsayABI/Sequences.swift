@@ -31,16 +31,36 @@ extension Model {
     func tokens(
         _ sequence: unsay_sequence, _ name: String, spans: Bool = false
     ) throws -> [Token] {
-        if sequence.text != nil {
-            guard sequence.ids == nil else {
-                throw Failure(UNSAY_E_ARGUMENT, "\(name) has both a text and ids: set one")
-            }
-            return try encode(textBytes(sequence.text, sequence.text_size, "\(name).text"))
+        if let text = try text(sequence, name) { return try encode(text) }
+        let given = try givenIDs(sequence, name)
+        if spans { return try requireTokenizer().spell(given).tokens }
+        return given.map { Token(id: $0, begin: 0, end: 0) }
+    }
+
+    /// The text of a sequence, or what its ids decode to, with its tokens.
+    func spelling(_ sequence: unsay_sequence, _ name: String) throws -> Spelling {
+        guard let text = try text(sequence, name) else {
+            return try requireTokenizer().spell(givenIDs(sequence, name))
         }
+        let tokens = try encode(text)
+        return Spelling(text: Array(text), tokens: tokens)
+    }
+
+    /// nil where the sequence is given as ids.
+    private func text(
+        _ sequence: unsay_sequence, _ name: String
+    ) throws -> UnsafeBufferPointer<UInt8>? {
+        guard sequence.text != nil else { return nil }
+        guard sequence.ids == nil else {
+            throw Failure(UNSAY_E_ARGUMENT, "\(name) has both a text and ids: set one")
+        }
+        return try textBytes(sequence.text, sequence.text_size, "\(name).text")
+    }
+
+    private func givenIDs(_ sequence: unsay_sequence, _ name: String) throws -> [Int32] {
         let given = try requireArray(sequence.ids, sequence.id_count, "\(name).ids")
         try check(given, named: name)
-        if spans { return try requireTokenizer().spell(Array(given)).tokens }
-        return given.map { Token(id: $0, begin: 0, end: 0) }
+        return Array(given)
     }
 
     /// The ids of several sequences.

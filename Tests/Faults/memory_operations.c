@@ -177,6 +177,7 @@ const operation operations[] = {
     {"save", saved_once, run_save, check_saved},
     {"session state", session_of_one_step, run_state, NULL},
     {"deltas", session_of_one_step, run_delta, check_delta},
+    {"classifier", one_thread, run_classifier, NULL},
 };
 const size_t operation_count = sizeof operations / sizeof *operations;
 

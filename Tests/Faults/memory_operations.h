@@ -34,4 +34,7 @@ unsay_status run_state(world *w);
 unsay_status run_delta(world *w);
 void check_delta(world *w);
 
+/* memory_classifier.c */
+unsay_status run_classifier(world *w);
+
 #endif

@@ -148,6 +148,17 @@ def delta_seeds():
         yield f"tiny-{index}", Path("/tmp/unsay-seed.delta").read_bytes()[:-32]
 
 
+def classifier_seeds():
+    import unsay
+
+    for index, passes in enumerate((1, 3)):
+        with unsay.open(TESTS / "Models/tiny-v10") as model:
+            texts = [("a small library", [(8, 15)]), ("reading files", [])]
+            classifier = unsay.Classifier.train(model, texts, passes=passes)
+            classifier.save("/tmp/unsay-seed.classifier")
+        yield f"tiny-{index}", Path("/tmp/unsay-seed.classifier").read_bytes()[:-32]
+
+
 def main(target: Path) -> None:
     seeds = {
         "folder": folder_seeds,
@@ -155,6 +166,7 @@ def main(target: Path) -> None:
         "tokenizer": tokenizer_seeds,
         "config": config_seeds,
         "delta": delta_seeds,
+        "classifier": classifier_seeds,
     }
     for name, make in seeds.items():
         (target / name).mkdir(parents=True, exist_ok=True)

@@ -50,17 +50,22 @@ static void use_and_close(world *w) {
         ignored = unsay_session_step(w->made_session, NULL);
         ignored = unsay_session_evaluate(w->made_session, good_unsay_evaluation(w));
     }
+    if (w->made_classifier != NULL)
+        ignored = unsay_classifier_spans(
+            w->made_classifier, w->sequences, 0.5f, w->spans, ROOM, w->count);
     (void)ignored;
     unsay_model_close(w->made_model);
     unsay_session_close(w->made_session);
     unsay_result_free(w->made_result);
     unsay_report_free(w->made_report);
     unsay_delta_close(w->made_delta);
+    unsay_classifier_close(w->made_classifier);
     w->made_model = NULL;
     w->made_session = NULL;
     w->made_result = NULL;
     w->made_report = NULL;
     w->made_delta = NULL;
+    w->made_classifier = NULL;
 }
 
 /* The sentence is kept before anything else is called. */
@@ -69,7 +74,7 @@ static char sentence[4096];
 answer answered(world *w, unsay_status status) {
     snprintf(sentence, sizeof sentence, "%s", status == UNSAY_OK ? "" : unsay_last_error());
     int is_made = w->made_model || w->made_session || w->made_result || w->made_report ||
-                  w->made_delta;
+                  w->made_delta || w->made_classifier;
     if (status != UNSAY_OK && status != UNSAY_E_CANCELLED && is_made)
         fail(w, "failed, and made something", sentence);
     use_and_close(w);

@@ -17,6 +17,7 @@ typedef struct world {
     unsay_result *result;
     unsay_report *report;
     unsay_delta *delta;
+    unsay_classifier *classifier;
 
     /* Written by calls; whatever is there after one is closed. */
     unsay_model *made_model;
@@ -24,8 +25,9 @@ typedef struct world {
     unsay_result *made_result;
     unsay_report *made_report;
     unsay_delta *made_delta;
+    unsay_classifier *made_classifier;
 
-    char saved_path[4096], state_path[4096], delta_path[4096];
+    char saved_path[4096], state_path[4096], delta_path[4096], classifier_path[4096];
     char *text, *long_text, *bytes, *roomy;
     const char *phrases[2];
     int32_t *ids, *given_ids, *targets;
@@ -39,6 +41,7 @@ typedef struct world {
     unsay_ending *ending;
     unsay_sequence sequences[2];
     unsay_example examples[2];
+    unsay_marked_text marked_texts[2];
     unsay_buffer files[FILES];
     size_t file_count;
 
@@ -93,6 +96,8 @@ unsay_step *good_unsay_step(world *w);
 unsay_evaluation *good_unsay_evaluation(world *w);
 unsay_plan *good_unsay_plan(world *w);
 unsay_delta_info *good_unsay_delta_info(world *w);
+unsay_classifier_options *good_unsay_classifier_options(world *w);
+unsay_classifier_info *good_unsay_classifier_info(world *w);
 
 typedef struct chapter {
     const char *function;

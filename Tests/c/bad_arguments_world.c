@@ -85,6 +85,12 @@ static unsay_action stop_gradients(void *context, unsay_gradients_view *view) {
     return is_over(context, 2) ? UNSAY_STOP : UNSAY_CONTINUE;
 }
 
+static unsay_action stop_progress(void *context, size_t done, size_t total) {
+    (void)done;
+    (void)total;
+    return is_over(context, 3) ? UNSAY_STOP : UNSAY_CONTINUE;
+}
+
 static unsay_action go_on(void *context, const unsay_trial *trial) {
     (void)context;
     (void)trial;
@@ -118,6 +124,7 @@ GOOD_RESULT(unsay_step)
 GOOD_RESULT(unsay_evaluation)
 GOOD_RESULT(unsay_plan)
 GOOD_RESULT(unsay_delta_info)
+GOOD_RESULT(unsay_classifier_info)
 
 unsay_open_options *good_unsay_open_options(world *w) {
     (void)w;
@@ -171,6 +178,15 @@ unsay_report_options *good_unsay_report_options(world *w) {
     options->generate = good_unsay_generate_options(w);
     ((unsay_generate_options *)options->generate)->on_logits = NULL;
     options->detect = detect_nothing;
+    return options;
+}
+
+unsay_classifier_options *good_unsay_classifier_options(world *w) {
+    (void)w;
+    GOOD_OPTIONS(unsay_classifier_options);
+    options->passes = 2;
+    options->on_progress = stop_progress;
+    options->context = place(sizeof(int), 4);
     return options;
 }
 
@@ -230,9 +246,14 @@ static void place_memory(world *w) {
     w->examples[0].output = w->sequences[1];
     w->examples[0].marks = w->given_marks;
     w->examples[0].mark_count = 3;
+    memset(w->marked_texts, 0, sizeof w->marked_texts);
+    w->marked_texts[0].text = w->sequences[0];
+    w->marked_texts[0].spans = w->given_spans;
+    w->marked_texts[0].span_count = 1;
     snprintf(w->saved_path, sizeof w->saved_path, "%s/saved", w->scratch);
     snprintf(w->state_path, sizeof w->state_path, "%s/state", w->scratch);
     snprintf(w->delta_path, sizeof w->delta_path, "%s/delta.unsay", w->scratch);
+    snprintf(w->classifier_path, sizeof w->classifier_path, "%s/classifier", w->scratch);
 }
 
 static unsay_session *new_session(world *w, unsay_model *model) {
@@ -268,6 +289,9 @@ void build_world(world *w, const char *function) {
     MUST(unsay_session_delta(other, &w->delta));
     MUST(unsay_delta_save(w->delta, w->delta_path));
     if (other != w->session) unsay_session_close(other);
+    MUST(unsay_classifier_train(
+        served, w->marked_texts, 1, good_unsay_classifier_options(w), &w->classifier));
+    MUST(unsay_classifier_save(w->classifier, w->classifier_path));
     unsay_model_close(parent);
     /* What is to be taken back must be there. */
     if (strstr(function, "revert") != NULL || strcmp(function, "unsay_model_applied") == 0)
@@ -280,6 +304,7 @@ void close_world(world *w) {
     unsay_report_free(w->report);
     unsay_result_free(w->result);
     unsay_delta_close(w->delta);
+    unsay_classifier_close(w->classifier);
     unsay_session_close(w->session);
     if (w->is_orphaned) unsay_model_close(w->model);
     while (scrap_count > 0) free(scraps[--scrap_count]);

@@ -80,6 +80,14 @@ static const struct {
     {"unsay_model_applied", (any_function)unsay_model_applied},
     {"unsay_model_revert", (any_function)unsay_model_revert},
     {"unsay_delta_close", (any_function)unsay_delta_close},
+    {"unsay_classifier_options_init", (any_function)unsay_classifier_options_init},
+    {"unsay_classifier_train", (any_function)unsay_classifier_train},
+    {"unsay_classifier_open", (any_function)unsay_classifier_open},
+    {"unsay_classifier_save", (any_function)unsay_classifier_save},
+    {"unsay_classifier_get_info", (any_function)unsay_classifier_get_info},
+    {"unsay_classifier_probabilities", (any_function)unsay_classifier_probabilities},
+    {"unsay_classifier_spans", (any_function)unsay_classifier_spans},
+    {"unsay_classifier_close", (any_function)unsay_classifier_close},
 };
 
 int main(void) {

@@ -177,6 +177,7 @@ int main(int count, char **arguments) {
         story_triples(model);
         story_stack(model);
         story_deltas(model, arguments[2]);
+        story_classifier(arguments[1], model, arguments[2]);
     }
     unsay_model_close(model);
     printf("story: %d failures\n", story_failures);

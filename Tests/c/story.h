@@ -29,5 +29,6 @@ void story_plan(unsay_model *model, const char *scratch);
 void story_triples(unsay_model *model);
 void story_stack(unsay_model *model);
 void story_deltas(unsay_model *model, const char *scratch);
+void story_classifier(const char *folder, unsay_model *model, const char *scratch);
 
 #endif

@@ -5,13 +5,14 @@ import csv
 import gzip
 import json
 import os
-import random
+import subprocess
 import sys
 
 import numpy
 import pytest
 import unsay
 from conftest import MODELS, ROOT
+from reference_classifier import marked_comments
 from runtime import Runtime
 
 sys.path.insert(0, str(ROOT / "examples"))
@@ -197,29 +198,54 @@ def test_any_function_annotates_and_marks_cover_the_tokens_of_its_spans(model):
     assert kept == [1] * len(marked)
 
 
-def test_a_token_classifier_learns_marked_words(debsum, tmp_path):
-    rng = random.Random(1)
-    text = "you are a very good reader of files and the system has many tools for data"
-    fine = text.split()
-    bad = ["stupid", "terrible", "broken"]
-    comments = []
-    for _ in range(60):
-        words = [rng.choice(fine) for _ in range(7)]
-        place = rng.randrange(7)
-        words[place] = rng.choice(bad)
-        text = " ".join(words)
-        begin = len(" ".join(words[:place])) + (place > 0)
-        comments.append((text, [(begin, begin + len(words[place]))]))
-    classifier = token_classifier.train(debsum, comments[:40])
-    classifier.save(tmp_path / "head.npz")
-    again = token_classifier.Classifier.load(tmp_path / "head.npz")
-    annotator = token_classifier.TokenClassifier(debsum, again)
+def write_spans(path, comments):
+    rows = []
+    for text, ranges in comments:
+        marked = [index for begin, end in ranges for index in range(begin, end)]
+        rows.append({"comment_text": text, "spans": str(marked), "spans_split": "train"})
+    write_split(path.parent, path.stem, path.suffix, rows)
+
+
+def test_the_classifier_of_a_file_of_spans_is_learnt_once_and_kept(debsum, tmp_path):
+    comments = marked_comments(60)
+    data, kept = tmp_path / "spans.csv", tmp_path / "heads/toxic.classifier"
+    write_spans(data, comments[:40])
+    annotator = token_classifier.trained(debsum, data, kept, 0.5)
     texts = [text for text, _ in comments[40:]]
     found = annotator.spans([""] * len(texts), texts)
-    scores = [token_classifier.f1(ours, ranges) for ours, (_, ranges) in zip(found, comments[40:])]
-    assert sum(scores) / len(scores) > 0.8, scores
-    with pytest.raises(SystemExit, match="nothing to learn"):
-        token_classifier.train(debsum, [("a good tool", [])])
+    assert token_classifier.mean_f1(found, comments[40:]) > 0.8
+    data.unlink()
+    assert token_classifier.trained(debsum, data, kept, 0.5).spans([""] * 20, texts) == found
+    everything = token_classifier.trained(debsum, data, kept, 0.0).spans([""] * 20, texts)
+    assert everything == [[(0, len(text))] for text in texts]
+
+
+def test_a_file_of_spans_that_teaches_nothing_is_named(debsum, tmp_path):
+    data = tmp_path / "spans.csv"
+    write_spans(data, [("a good tool", []), ("", [])])
+    with pytest.raises(SystemExit, match=r"spans\.csv: .*nothing to learn"):
+        token_classifier.trained(debsum, data, tmp_path / "kept", 0.5)
+    write_spans(data, [("a good tool", [(7, 12)])])
+    with pytest.raises(SystemExit, match=r"spans\.csv: text 0.*11 characters"):
+        token_classifier.trained(debsum, data, tmp_path / "kept", 0.5)
+
+
+def test_the_command_learns_from_nine_tenths_and_scores_the_rest(tmp_path):
+    write_spans(tmp_path / "spans.csv", marked_comments(60))
+    done = subprocess.run(
+        [sys.executable, "-m", "paper.token_classifier", ROOT / "models/debsum",
+         tmp_path / "spans.csv", tmp_path / "out"],
+        env=dict(os.environ, PYTHONPATH=f"{ROOT}/bindings/python/src:{ROOT}/examples"),
+        text=True, capture_output=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("54 comments; F1 on 6 others ")
+    assert done.stdout.rstrip().endswith("of no mark 0.000") and (tmp_path / "out").exists()
+
+
+def test_f1_is_of_characters():
+    assert token_classifier.f1([(0, 4)], [(2, 6)]) == 0.5
+    assert token_classifier.f1([], []) == 1 and token_classifier.f1([(0, 1)], []) == 0
 
 
 # Models, measures, examples

@@ -87,7 +87,7 @@ def annotator_of(
         return annotators.Entities()
     if kind == "classifier":
         return token_classifier.trained(
-            model, settings.path(behaviour.spans), out / f"heads/{slug(name)}.npz",
+            model, settings.path(behaviour.spans), out / f"heads/{slug(name)}.classifier",
             behaviour.threshold,
         )  # fmt: skip
     raise SystemExit(

@@ -1,3 +1,5 @@
+import Classifying
+import Glibc
 import Models
 import Patching
 import Support
@@ -36,7 +38,26 @@ func opened(_ files: [String: [UInt8]]) throws -> Checkpoint {
     return try Checkpoint.open(buffers: buffers.map { ($0.name, $0.bytes) })
 }
 
+/// A file that ends with the SHA-256 of what is before.
+private func withDigest(_ bytes: UnsafeRawBufferPointer) throws -> Bytes {
+    var digest = SHA256()
+    digest.update(bytes)
+    let file = Array(bytes) + digest.finish()
+    return try Bytes(capacity: file.count, purpose: "a file") { out in
+        out.copyBytes(from: file)
+        return file.count
+    }
+}
+
 extension FuzzTarget {
+    static func read(classifier bytes: UnsafeRawBufferPointer) throws {
+        let file = try ClassifierFile(parsing: withDigest(bytes), named: "classifier")
+        var state = [Float](repeating: 1, count: file.head.weights.count)
+        _ = state.withUnsafeMutableBufferPointer { file.head.probability($0) }
+        // What is taken is what would be written.
+        if !file.bytes.elementsEqual(bytes) { abort() }
+    }
+
     static func open(configuration bytes: UnsafeRawBufferPointer) throws {
         let names = ["config.json", "generation_config.json", "tokenizer_config.json"]
         let parts = bytes.split(separator: 0, maxSplits: 2, omittingEmptySubsequences: false)
@@ -46,15 +67,7 @@ extension FuzzTarget {
     }
 
     static func apply(delta bytes: UnsafeRawBufferPointer) throws {
-        var file = Array(bytes)
-        var digest = SHA256()
-        digest.update(bytes)
-        file += digest.finish()
-        let delta = try Delta.parse(
-            Bytes(capacity: file.count, purpose: "a delta") { out in
-                out.copyBytes(from: file)
-                return file.count
-            }, named: "delta")
+        let delta = try Delta.parse(withDigest(bytes), named: "delta")
         let checkpoint = try tinyCheckpoint.get()
         let read = try delta.applied(
             to: { try checkpoint.read($0, into: $1) }, layout: checkpoint.layout,

@@ -16,6 +16,8 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
     case config
     /// A delta without its checksum, which is added: else no changed byte would be looked at.
     case delta
+    /// A classifier, likewise.
+    case classifier
 
     package func run(_ bytes: UnsafeRawBufferPointer) {
         do {
@@ -25,6 +27,7 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
             case .tokenizer: try Self.tokenize(json: bytes)
             case .config: try Self.open(configuration: bytes)
             case .delta: try Self.apply(delta: bytes)
+            case .classifier: try Self.read(classifier: bytes)
             }
         } catch let failure as Failure {
             // Every refusal is a sentence.

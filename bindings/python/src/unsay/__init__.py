@@ -19,6 +19,7 @@ from ._library import build_info, version
 from ._marks import marks
 from ._options import GenerateOptions
 from ._reports import ChangedOutput, PatchReport, TensorChange
+from .classifier import Classifier
 from .delta import Delta
 from .errors import (
     ArgumentError,
@@ -42,6 +43,7 @@ from .losses import token_losses
 from .model import Model, open, open_buffers
 from .patch import Patch
 from .results import (
+    ClassifierInfo,
     DeltaInfo,
     Encoding,
     Evaluation,
@@ -60,11 +62,11 @@ from .results import (
 __version__ = "0.1.0"
 
 __all__ = [
-    "ArgumentError", "BusyError", "CancelledError", "CapacityError", "ChangedOutput", "Delta",
-    "DeltaInfo", "DivergedError", "Encoding", "Error", "Evaluation", "FormatError",
-    "GenerateOptions", "Gradients", "GuardError", "IOFailure", "InternalError",
-    "MismatchError", "Model", "ModelInfo", "NotFoundError", "OutOfMemoryError", "Output",
-    "Patch", "PatchReport", "Plan", "PlannedMark", "Report", "StateError", "Step", "Sweep",
-    "TensorChange", "TensorInfo", "TextError", "Trial", "UnsupportedError", "build_info",
-    "marks", "open", "open_buffers", "token_losses", "version",
+    "ArgumentError", "BusyError", "CancelledError", "CapacityError", "ChangedOutput",
+    "Classifier", "ClassifierInfo", "Delta", "DeltaInfo", "DivergedError", "Encoding", "Error",
+    "Evaluation", "FormatError", "GenerateOptions", "Gradients", "GuardError", "IOFailure",
+    "InternalError", "MismatchError", "Model", "ModelInfo", "NotFoundError",
+    "OutOfMemoryError", "Output", "Patch", "PatchReport", "Plan", "PlannedMark", "Report",
+    "StateError", "Step", "Sweep", "TensorChange", "TensorInfo", "TextError", "Trial",
+    "UnsupportedError", "build_info", "marks", "open", "open_buffers", "token_losses", "version",
 ]  # fmt: skip

@@ -130,6 +130,18 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "model_applied_count": (c_size_t, [HANDLE]),
     "model_applied": (STATUS, [HANDLE, c_size_t, POINTER(t.DeltaInfo)]),
     "model_revert": (STATUS, [HANDLE]),
+    # 8. Classifiers
+    "classifier_options_init": (None, [POINTER(t.ClassifierOptions), c_size_t]),
+    "classifier_train": (
+        STATUS,
+        [HANDLE, POINTER(t.MarkedText), c_size_t, POINTER(t.ClassifierOptions), OUT_HANDLE]),
+    "classifier_open": (STATUS, [HANDLE, c_char_p, OUT_HANDLE]),
+    "classifier_save": (STATUS, [HANDLE, c_char_p]),
+    "classifier_get_info": (STATUS, [HANDLE, POINTER(t.ClassifierInfo)]),
+    "classifier_probabilities": (STATUS, [HANDLE, SEQUENCE, FLOATS, c_size_t, COUNT]),
+    "classifier_spans": (
+        STATUS, [HANDLE, SEQUENCE, c_float, POINTER(t.Span), c_size_t, COUNT]),
+    "classifier_close": (None, [HANDLE]),
 }  # fmt: skip
 
 

@@ -112,7 +112,9 @@ def byte_offsets(text: str) -> Optional[List[int]]:
     return offsets
 
 
-def to_bytes(text: str, ranges: Iterable[Tuple[int, int]]) -> List[Tuple[int, int]]:
+def to_bytes(
+    text: str, ranges: Iterable[Tuple[int, int]], name: str = "output"
+) -> List[Tuple[int, int]]:
     """Ranges of characters as ranges of bytes; `ArgumentError` outside the text."""
     utf8(text)
     offsets = byte_offsets(text)
@@ -120,7 +122,7 @@ def to_bytes(text: str, ranges: Iterable[Tuple[int, int]]) -> List[Tuple[int, in
     for begin, end in ranges:
         if not 0 <= begin < end <= len(text):
             raise ArgumentError(
-                f"range ({begin}, {end}) is empty or outside the output's {len(text)} characters"
+                f"range ({begin}, {end}) is empty or outside the {name}'s {len(text)} characters"
             )
         spans.append((begin, end) if offsets is None else (offsets[begin], offsets[end]))
     return spans

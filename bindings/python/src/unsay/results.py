@@ -304,3 +304,18 @@ class DeltaInfo:
     """Parameters that differ."""
     change_norm: float
     """L2 norm of the change."""
+
+
+@dataclass(frozen=True)
+class ClassifierInfo:
+    """What a classifier was trained with, and how well it learnt."""
+
+    encoder: str
+    """The fingerprint of the encoder's weights, in hexadecimal."""
+    token_count: int
+    """The tokens that it was trained on."""
+    marked_count: int
+    """How many of them were marked."""
+    loss: float
+    """Cross entropy on them at the end, in nats, marked and others weighing alike."""
+    d_model: int
