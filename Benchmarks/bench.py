@@ -185,7 +185,7 @@ def joined(parts: List[Dict[str, Any]]) -> Dict[str, Any]:
     """One run out of its parts: every case once, the machine's limits by the median."""
     return {
         "limits": {
-            name: statistics.median(part["limits"][name] for part in parts)
+            name: statistics.median_low(part["limits"][name] for part in parts)
             for name in parts[0]["limits"]
         },
         "cases": [case for part in parts for case in part["cases"]],
