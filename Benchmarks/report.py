@@ -82,8 +82,8 @@ def write(found: Dict[str, Any]) -> None:
         *[_row(case) for case in cases if case["group"] != "curve"],
         "",
         "One row of greedy search, end to end, as bytes of weights a second (the encoder's time "
-        "is in it, and float32 reads the head in int8 first, so its share counts bytes that it "
-        "did not read):",
+        "is in it; float32 and bf16 read the head in int8 first, so their shares count bytes that "
+        "they did not read):",
         "",
         "| checkpoint | weights | read | memory, before and after | share |",
         "| --- | --- | --- | --- | --- |",
