@@ -105,8 +105,7 @@ LENIENT: Set[str] = {
 #: What a message may call a parameter or field instead.
 ALSO: Dict[str, List[str]] = {
     "text_size": ["text"],
-    "count": ["inputs", "examples", "files", "ids", "deltas", "outputs", "guard", "need",
-              "texts"],
+    "count": ["inputs", "examples", "files", "ids", "deltas", "outputs", "guard", "need", "texts"],
     "phrase_count": ["phrases"],
     "span_count": ["spans"],
     "tokens": ["logits"],

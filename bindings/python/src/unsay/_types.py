@@ -9,44 +9,9 @@ import ctypes
 from typing import Dict, Type
 
 from ._choices import *
+from ._classifier_structs import *
 from ._session_structs import *
 from ._structs import *
-
-class MarkedText(Structure):
-    _fields_ = [
-        ("text", Sequence),
-        ("spans", POINTER(Span)),
-        ("span_count", c_size_t),
-        ("reserved", c_uint32 * 4),
-    ]
-
-
-class ClassifierOptions(Structure):
-    _fields_ = [
-        ("struct_size", c_size_t),
-        ("passes", c_int32),
-        ("batch_size", c_int32),
-        ("max_ids", c_int32),
-        ("learning_rate", c_float),
-        ("weight_decay", c_float),
-        ("reserved", c_int32),
-        ("seed", c_uint64),
-        ("on_progress", ProgressFunction),
-        ("context", c_void_p),
-    ]
-
-
-class ClassifierInfo(Structure):
-    _fields_ = [
-        ("struct_size", c_size_t),
-        ("encoder", c_uint8 * 32),
-        ("token_count", c_uint64),
-        ("marked_count", c_uint64),
-        ("loss", c_double),
-        ("d_model", c_int32),
-        ("reserved", c_int32),
-    ]
-
 
 STRUCTS: Dict[str, Type[ctypes.Structure]] = {
     "unsay_open_options": OpenOptions,
