@@ -32,11 +32,32 @@ INLINE size_t block_keys(size_t first, size_t visible) {
     return visible - first < KEY_BLOCK ? visible - first : KEY_BLOCK;
 }
 
+/* The first step of `first` in the panel `column` lies in, of panels `depth` long. */
+INLINE const char *panel_at(const product_mode mode, const void *panels, size_t column,
+    size_t depth, size_t first) {
+    size_t grain = step_depth(mode), steps = (depth + grain - 1) / grain;
+    return (const char *)panels +
+           (column / KERNEL_PANEL * steps + first / grain) * STEP_BYTES;
+}
+
+/* Columns of rows by one panel, by strips: left, packed in them, times `depth` of a panel.
+ */
+static void panel_product(const product_mode mode, size_t height, size_t depth,
+    const float *packed, const char *panel, int asks, size_t columns, float *out,
+    size_t out_stride, int adds) {
+    size_t steps = (depth + step_depth(mode) - 1) / step_depth(mode);
+    prefetch ahead = {panel + steps * STEP_BYTES, asks ? STEP_BYTES : 0};
+    strips[mode][0][height](
+        steps, packed, panel, ahead, (units){NULL, NULL}, columns, out, out_stride, adds);
+}
+
 /* scores[n, j] = q[n] . k[first + j] for `count` queries, packed or to be packed in strips,
  * and all keys of the block; a chain over d as in products. */
-static void block_scores(const kernel_attention_shape *shape, size_t count, const float *q,
-    const float *keys, size_t first, float *packed, float *scores) {
-    size_t strip_total = (count + TILE_ROWS - 1) / TILE_ROWS;
+static void block_scores(const product_mode mode, const kernel_attention_shape *shape,
+    size_t count, const float *q, const void *keys, size_t first, float *packed,
+    float *scores) {
+    const kernel_product_shape rows = {.row_stride = shape->q_stride, .depth_stride = 1};
+    size_t strip_total = strip_count(mode, count);
     for (size_t start = 0; start < shape->d_kv; start += DEPTH_BLOCK) {
         size_t left = shape->d_kv - start;
         size_t depth = left < DEPTH_BLOCK ? left : DEPTH_BLOCK;
@@ -45,47 +66,41 @@ static void block_scores(const kernel_attention_shape *shape, size_t count, cons
             size_t tall = strip_first(s + 1, strip_total, count) - n;
             /* Packed once where one depth block is all there is. */
             if (first == 0 || shape->d_kv > DEPTH_BLOCK)
-                pack_floats(q + n * shape->q_stride + start, shape->q_stride, 1, tall,
-                    depth, packed + n * depth);
+                pack_rows(mode, &rows, q, n, start, tall, depth, packed + n * DEPTH_BLOCK);
             for (size_t key = 0; key < KEY_BLOCK && first + key < shape->keys;
-                 key += KERNEL_PANEL) {
-                const float *panel = keys + (first + key) * shape->d_kv;
-                prefetch ahead = {(const char *)(panel + shape->d_kv * KERNEL_PANEL),
-                    s == 0 ? STEP_BYTES : 0};
-                strips[MODE_FLOAT32][0][tall](depth, packed + n * depth,
-                    (const char *)(panel + start * KERNEL_PANEL), ahead,
-                    (units){NULL, NULL}, KERNEL_PANEL, scores + n * KEY_BLOCK + key,
-                    KEY_BLOCK, start > 0);
-            }
+                 key += KERNEL_PANEL)
+                panel_product(mode, tall, depth, packed + n * DEPTH_BLOCK,
+                    panel_at(mode, keys, first + key, shape->d_kv, start), s == 0,
+                    KERNEL_PANEL, scores + n * KEY_BLOCK + key, KEY_BLOCK, start > 0);
         }
     }
 }
 
 /* out[n] += sum_j weights[n, j] v[first + j], a chain over j, j < depth. */
-static void block_values(const kernel_attention_shape *shape, size_t count, size_t depth,
-    const float *weights, const float *values, size_t first, float *packed, float *out) {
-    size_t strip_total = (count + TILE_ROWS - 1) / TILE_ROWS;
+static void block_values(const product_mode mode, const kernel_attention_shape *shape,
+    size_t count, size_t depth, const float *weights, const void *values, size_t first,
+    float *packed, float *out) {
+    const kernel_product_shape rows = {.row_stride = KEY_BLOCK, .depth_stride = 1};
+    size_t strip_total = strip_count(mode, count);
     for (size_t s = 0; s < strip_total; s++) {
         size_t n = strip_first(s, strip_total, count);
         size_t tall = strip_first(s + 1, strip_total, count) - n;
-        pack_floats(weights + n * KEY_BLOCK, KEY_BLOCK, 1, tall, depth, packed);
+        pack_rows(mode, &rows, weights, n, 0, tall, depth, packed);
         for (size_t d = 0; d < shape->d_kv; d += KERNEL_PANEL) {
-            const float *panel = values + (d * shape->value_rows + first * KERNEL_PANEL);
             size_t left = shape->d_kv - d;
-            prefetch ahead = {
-                (const char *)(panel + depth * KERNEL_PANEL), s == 0 ? STEP_BYTES : 0};
-            strips[MODE_FLOAT32][0][tall](depth, packed, (const char *)panel, ahead,
-                (units){NULL, NULL}, left < KERNEL_PANEL ? left : KERNEL_PANEL,
-                out + n * shape->out_stride + d, shape->out_stride, 1);
+            panel_product(mode, tall, depth, packed,
+                panel_at(mode, values, d, shape->value_rows, first), s == 0,
+                left < KERNEL_PANEL ? left : KERNEL_PANEL, out + n * shape->out_stride + d,
+                shape->out_stride, 1);
         }
     }
 }
 
-static void attention(const kernel_attention_shape *shape, const float *q,
-    const float *keys, const float *values, const float *bias, float *out,
-    float *log_sums) {
+static void attention(const kernel_attention_shape *shape, const float *q, const void *keys,
+    const void *values, const float *bias, float *out, float *log_sums) {
+    const product_mode mode = (product_mode)shape->weights;
     float scores[QUERY_GROUP * KEY_BLOCK], most[QUERY_GROUP], sums[QUERY_GROUP];
-    float packed_queries[QUERY_GROUP * DEPTH_BLOCK], packed[TILE_ROWS * KEY_BLOCK];
+    float packed_queries[QUERY_GROUP * DEPTH_BLOCK], packed[PAIR_ROWS * KEY_BLOCK];
 
     for (size_t group = 0; group < shape->queries; group += QUERY_GROUP) {
         size_t left = shape->queries - group;
@@ -100,7 +115,7 @@ static void attention(const kernel_attention_shape *shape, const float *q,
             /* The last query of the group sees most. */
             size_t depth = block_keys(first, visible_keys(shape, group + count - 1));
             if (depth == 0) break;
-            block_scores(shape, count, q + group * shape->q_stride, keys, first,
+            block_scores(mode, shape, count, q + group * shape->q_stride, keys, first,
                 packed_queries, scores);
             for (size_t n = 0; n < count; n++) {
                 size_t i = group + n;
@@ -127,7 +142,7 @@ static void attention(const kernel_attention_shape *shape, const float *q,
                 if (shape->dropout.threshold)
                     drop(&shape->dropout, pair(shape, i, first), seen, row);
             }
-            block_values(shape, count, depth, scores, values, first, packed, rows);
+            block_values(mode, shape, count, depth, scores, values, first, packed, rows);
         }
         for (size_t n = 0; n < count; n++) {
             float *row = rows + n * shape->out_stride;

@@ -132,9 +132,9 @@ size_t kernel_candidates(const float *scores, const float *errors, float size, s
 
 size_t kernel_argmax(const float *x, size_t count) { return table()->argmax(x, count); }
 
-void kernel_attention(const kernel_attention_shape *shape, const float *q, const float *k,
-    const float *v, const float *bias, float *out, float *log_sums) {
-    table()->attention(shape, q, k, v, bias, out, log_sums);
+void kernel_attention(const kernel_attention_shape *shape, const float *q, const void *keys,
+    const void *values, const float *bias, float *out, float *log_sums) {
+    table()->attention(shape, q, keys, values, bias, out, log_sums);
 }
 
 void kernel_attention_backward(const kernel_attention_shape *shape, const float *q,

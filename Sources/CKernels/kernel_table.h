@@ -34,8 +34,8 @@ typedef struct kernel_table {
     size_t (*argmax)(const float *x, size_t count);
     size_t (*candidates)(const float *scores, const float *errors, float size, size_t count,
         int32_t *indices, size_t room);
-    void (*attention)(const kernel_attention_shape *shape, const float *q, const float *k,
-        const float *v, const float *bias, float *out, float *log_sums);
+    void (*attention)(const kernel_attention_shape *shape, const float *q, const void *keys,
+        const void *values, const float *bias, float *out, float *log_sums);
     void (*attention_backward)(const kernel_attention_shape *shape, const float *q,
         const float *k, const float *v, const float *bias, const float *out,
         const float *log_sums, const float *dout, float *dq, float *dk, float *dv,

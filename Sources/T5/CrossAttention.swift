@@ -36,7 +36,9 @@ package func crossAttention(
     try attention(
         q: query, k: keyValue.columns(0..<inner), v: keyValue.columns(inner..<2 * inner),
         heads: pass.configuration.numHeads, queries: targets, keys: sources, bias: nil,
-        causal: false, dropout: pass.dropout(.crossAttention), into: attended, logSums: logSums,
+        causal: false, dropout: pass.dropout(.crossAttention),
+        keyValues: weights.keyValue.keyValuePrecision(plain: pass.precision), into: attended,
+        logSums: logSums,
         arena: pass.arena, workers: pass.workers)
     if out.base != x.base { out.copy(from: x) }
     try projectResidual(attended, weights.output, addingTo: out, .crossAttentionOutput, pass)

@@ -47,18 +47,18 @@ package final class DecoderCache {
         lengths = [Int](repeating: 0, count: sourceOfSlot.count)
         let scratch = Arena()
         let pass = Pass(snapshot.configuration, arena: scratch, workers: workers)
-        let heads = snapshot.configuration.numHeads
-        let size = packedFloats(
-            encoder.sources, heads: heads, dKV: snapshot.configuration.dKV)
         crossKeyValues = try decoder.blocks.map { block in
             scratch.reset()
-            let memory = try FloatBuffer(count: size)
-            guard let cross = block.crossAttention else { return ([], memory) }
+            guard let cross = block.crossAttention else {
+                return ([], try FloatBuffer(count: 0))
+            }
+            let shape = KeyValueShape(snapshot.configuration, cross.keyValue)
+            let memory = try FloatBuffer(count: packedFloats(encoder.sources, shape))
             let plain = try scratch.rows(encoder.states.count, 2 * inner)
             try project(encoder.states, cross.keyValue, into: plain, pass)
             let packed = packKeyValues(
                 k: plain.columns(0..<inner), v: plain.columns(inner..<2 * inner), encoder.sources,
-                heads: heads, into: memory.base, workers: workers)
+                shape, into: memory.base, workers: workers)
             return (packed, memory)
         }
     }
@@ -190,12 +190,13 @@ package final class DecoderCache {
     private func reserve(_ positions: Int) throws {
         guard positions > capacity else { return }
         let grown = min(max(positions, 2 * capacity, 32), max(longest, positions))
-        let (heads, dKV) = (snapshot.configuration.numHeads, snapshot.configuration.dKV)
-        let size = KeyValues.floats(heads: heads, dKV: dKV, capacity: grown)
         ownKeyValues = try decoder.blocks.indices.map { index in
+            let shape = KeyValueShape(
+                snapshot.configuration, decoder.blocks[index].selfAttention.queryKeyValue)
+            let size = shape.floats(grown)
             let memory = try FloatBuffer(count: lengths.count * size, zeroed: true)
             let all = lengths.indices.map {
-                KeyValues(base: memory.base + $0 * size, heads: heads, dKV: dKV, capacity: grown)
+                KeyValues(base: memory.base + $0 * size, shape, capacity: grown)
             }
             if capacity > 0 {
                 for (slot, length) in lengths.enumerated() {
@@ -209,5 +210,14 @@ package final class DecoderCache {
             RelativeBuckets(snapshot.configuration, bidirectional: false, longest: grown),
             biasArena)
         capacity = grown
+    }
+}
+
+extension KeyValueShape {
+    /// Of the keys and values that serving weights compute.
+    fileprivate init(_ configuration: T5Configuration, _ projection: Projection) {
+        self.init(
+            heads: configuration.numHeads, dKV: configuration.dKV,
+            precision: projection.keyValuePrecision(plain: .float32))
     }
 }

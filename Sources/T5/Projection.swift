@@ -42,6 +42,14 @@ package struct Projection: Sendable {
         if case .plain(let parts) = storage { parts } else { [] }
     }
 
+    /// What keys and values that it computes are kept in: bf16 where weights are rounded.
+    ///
+    /// - Parameter plain: the precision of products with plain weights.
+    func keyValuePrecision(plain: Precision) -> Precision {
+        let precision = if case .packed(let matrix) = storage { matrix.precision } else { plain }
+        return precision == .float32 ? .float32 : .bf16
+    }
+
     /// Of gradients: whether anything here is trained.
     package var isTrained: Bool {
         chosen != nil || !adapters.isEmpty || parts.contains { !$0.isEmpty }

@@ -35,7 +35,10 @@ package func selfAttention(
         q: qkv.columns(0..<inner), k: qkv.columns(inner..<2 * inner),
         v: qkv.columns(2 * inner..<3 * inner), heads: pass.configuration.numHeads,
         queries: sequences, keys: sequences, bias: bias, causal: causal,
-        dropout: pass.dropout(.selfAttention), into: attended, logSums: logSums,
+        dropout: pass.dropout(.selfAttention),
+        keyValues: causal
+            ? weights.queryKeyValue.keyValuePrecision(plain: pass.precision) : .float32,
+        into: attended, logSums: logSums,
         arena: pass.arena, workers: pass.workers)
     if out.base != x.base { out.copy(from: x) }
     try projectResidual(attended, weights.output, addingTo: out, .selfAttentionOutput, pass)

@@ -30,21 +30,22 @@ package struct DistanceBias: Sendable {
 ///   - logSums: `[heads, query rows]`, overwritten with the log-sum-exp of the scores for the
 ///     backward pass; or nil.
 ///   - dropout: of the softmax's weights; nil for none.
+///   - keyValues: what keys and values are rounded to, float32 or bf16.
 ///   - arena: for packed keys and values.
 /// - Throws: `UNSAY_E_MEMORY`, before anything is written.
 package func attention(
     q: Rows, k: Rows, v: Rows, heads: Int, queries: Ragged, keys: Ragged, bias: DistanceBias?,
-    causal: Bool, dropout: Dropout? = nil, into out: Rows, logSums: Rows?, arena: Arena,
-    workers: Workers
+    causal: Bool, dropout: Dropout? = nil, keyValues precision: Precision = .float32,
+    into out: Rows, logSums: Rows?, arena: Arena, workers: Workers
 ) throws {
     assert(queries.count == keys.count && queries.total == q.count && keys.total == k.count)
     assert(q.width % heads == 0 && k.width == q.width && v.width == q.width && out.width == q.width)
     let dKV = q.width / heads
     let mark = arena.mark()
     defer { arena.rewind(to: mark) }
-    let memory = try arena.rows(1, packedFloats(keys, heads: heads, dKV: dKV)).base
-    let packed = packKeyValues(
-        k: k, v: v, keys, heads: heads, into: memory, workers: workers)
+    let keyValues = KeyValueShape(heads: heads, dKV: dKV, precision: precision)
+    let memory = try arena.rows(1, packedFloats(keys, keyValues)).base
+    let packed = packKeyValues(k: k, v: v, keys, keyValues, into: memory, workers: workers)
     let blocks = QueryBlocks(queries, heads: heads, keys: keys, dKV: dKV)
     blocks.forEach(workers) { head, sequence, rows in
         let column = head * dKV
@@ -53,6 +54,7 @@ package func attention(
             queries: rows.count, keys: own.capacity, d_kv: dKV,
             first_query: rows.lowerBound - queries.offsets[sequence], q_stride: q.stride,
             out_stride: out.stride, k_stride: 0, v_stride: 0, value_rows: own.capacity,
+            weights: precision.kernel,
             dropout: dropout?.kernel(sequence: sequence, head: head) ?? kernel_dropout(),
             causal: causal ? 1 : 0)
         kernel_attention(
@@ -93,7 +95,7 @@ package func attentionBackward(
             var shape = kernel_attention_shape(
                 queries: rows.count, keys: keyRows.count, d_kv: dKV, first_query: 0,
                 q_stride: q.stride, out_stride: out.stride, k_stride: k.stride,
-                v_stride: v.stride, value_rows: 0,
+                v_stride: v.stride, value_rows: 0, weights: KERNEL_FLOAT32,
                 dropout: dropout?.kernel(sequence: sequence, head: head) ?? kernel_dropout(),
                 causal: causal ? 1 : 0)
             kernel_attention_backward(

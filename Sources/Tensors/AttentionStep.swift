@@ -81,7 +81,7 @@ package func attentionStep(
                 queries: sequences.count, keys: counts[sequence], d_kv: dKV,
                 first_query: positions.map { $0[sequence] } ?? 0, q_stride: q.stride,
                 out_stride: out.stride, k_stride: 0, v_stride: 0, value_rows: own.capacity,
-                dropout: kernel_dropout(), causal: 0)
+                weights: own.shape.precision.kernel, dropout: kernel_dropout(), causal: 0)
             kernel_attention(
                 &shape, q.base + sequence * q.stride + head * dKV, own.keys(head),
                 own.values(head), positions == nil ? nil : bias?.head(head),

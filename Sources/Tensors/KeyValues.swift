@@ -1,87 +1,122 @@
 import CKernels
 
+/// What keys and values look like: how many heads, of which width, kept in what.
+package struct KeyValueShape: Sendable {
+    let heads: Int
+    let dKV: Int
+    /// float32 or bf16.
+    let precision: Precision
+
+    package init(heads: Int, dKV: Int, precision: Precision = .float32) {
+        assert(precision != .int8, "no units are kept")
+        (self.heads, self.dKV, self.precision) = (heads, dKV, precision)
+    }
+
+    /// The memory of so many positions, in floats.
+    package func floats(_ capacity: Int) -> Int {
+        heads * (keyFloats(capacity) + valueFloats(capacity))
+    }
+
+    func keyFloats(_ capacity: Int) -> Int { Panels.floats(capacity, dKV, precision) }
+
+    func valueFloats(_ capacity: Int) -> Int { Panels.floats(dKV, capacity, precision) }
+
+    /// The floats of a panel that is `depth` long.
+    func panelFloats(_ depth: Int) -> Int {
+        Panels.width * (precision == .bf16 ? (depth + 1) / 2 : depth)
+    }
+}
+
 /// The keys and values of one sequence, of all heads, packed for `kernel_attention`: head after
 /// head, the keys in panels of 32 positions, the values in panels of 32 columns.
 ///
 /// A view of memory that somebody else owns.
 package struct KeyValues: @unchecked Sendable {
     private let base: UnsafeMutablePointer<Float>
-    private let heads: Int
-    private let dKV: Int
+    let shape: KeyValueShape
     /// The positions there is room for.
     package let capacity: Int
 
-    package static func floats(heads: Int, dKV: Int, capacity: Int) -> Int {
-        heads * (keyFloats(dKV, capacity) + valueFloats(dKV, capacity))
-    }
-
-    private static func keyFloats(_ dKV: Int, _ capacity: Int) -> Int {
-        Panels.floats(capacity, dKV, .float32)
-    }
-
-    private static func valueFloats(_ dKV: Int, _ capacity: Int) -> Int {
-        Panels.floats(dKV, capacity, .float32)
-    }
-
-    /// - Parameter base: `floats(heads:dKV:capacity:)`.
-    package init(base: UnsafeMutablePointer<Float>, heads: Int, dKV: Int, capacity: Int) {
+    /// - Parameter base: `shape.floats(capacity)`.
+    package init(base: UnsafeMutablePointer<Float>, _ shape: KeyValueShape, capacity: Int) {
         self.base = base
-        self.heads = heads
-        self.dKV = dKV
+        self.shape = shape
         self.capacity = capacity
     }
 
     func keys(_ head: Int) -> UnsafeMutablePointer<Float> {
-        base + head * Self.keyFloats(dKV, capacity)
+        base + head * shape.keyFloats(capacity)
     }
 
     func values(_ head: Int) -> UnsafeMutablePointer<Float> {
-        base + heads * Self.keyFloats(dKV, capacity) + head * Self.valueFloats(dKV, capacity)
+        base + shape.heads * shape.keyFloats(capacity) + head * shape.valueFloats(capacity)
     }
 
     /// The keys and values of a head for every position. k, v: `[capacity, heads * dKV]`.
     func fill(head: Int, k: Rows, v: Rows) {
         assert(k.count == capacity && v.count == capacity, "\(k.count) of \(capacity)")
         guard capacity > 0 else { return }
+        let (dKV, precision) = (shape.dKV, shape.precision)
         let column = head * dKV
-        Panels(keys(head), outputs: capacity, inputs: dKV, .float32).clearPadding()
+        Panels(keys(head), outputs: capacity, inputs: dKV, precision).clearPadding()
         kernel_pack(
-            KERNEL_FLOAT32, k.base + column, k.stride, 1, 0, capacity, dKV, keys(head), nil)
+            precision.kernel, k.base + column, k.stride, 1, 0, capacity, dKV, keys(head), nil)
         kernel_pack(
-            KERNEL_FLOAT32, v.base + column, 1, v.stride, 0, dKV, capacity, values(head), nil)
+            precision.kernel, v.base + column, 1, v.stride, 0, dKV, capacity, values(head), nil)
     }
 
     /// One position's. k, v: `[1, heads * dKV]`.
     package func set(_ position: Int, k: Rows, v: Rows) {
-        let width = Panels.width
-        for head in 0..<heads {
+        let (dKV, width, precision) = (shape.dKV, Panels.width, shape.precision)
+        for head in 0..<shape.heads {
             kernel_pack(
-                KERNEL_FLOAT32, k.base + head * dKV, 0, 1, position, position + 1, dKV, keys(head),
-                nil)
-            let values = values(head)
+                precision.kernel, k.base + head * dKV, 0, 1, position, position + 1, dKV,
+                keys(head), nil)
             for first in stride(from: 0, to: dKV, by: width) {
-                (values + first * capacity + position * width).update(
-                    from: v.base + head * dKV + first, count: min(width, dKV - first))
+                let panel = values(head) + first / width * shape.panelFloats(capacity)
+                let row = v.base + head * dKV + first
+                let count = min(width, dKV - first)
+                if precision == .float32 {
+                    (panel + position * width).update(from: row, count: count)
+                } else {
+                    Self.setHalves(panel + position / 2 * width, position % 2, row, count)
+                }
+            }
+        }
+    }
+
+    /// One of the two positions of a step of bf16; the first clears the second.
+    private static func setHalves(
+        _ step: UnsafeMutablePointer<Float>, _ half: Int, _ row: UnsafePointer<Float>, _ count: Int
+    ) {
+        step.withMemoryRebound(to: UInt32.self, capacity: count) { units in
+            for index in 0..<count {
+                let bits = UInt32(kernel_bf16(row[index]))
+                units[index] = half == 0 ? bits : units[index] & 0xffff | bits << 16
             }
         }
     }
 
     /// Takes over the first `count` positions of another.
     package func copy(_ count: Int, from other: KeyValues) {
-        let width = Panels.width
-        for head in 0..<heads {
+        for head in 0..<shape.heads {
             keys(head).update(
-                from: other.keys(head), count: Panels.count(count) * width * dKV)
-            for first in stride(from: 0, to: dKV, by: width) {
-                (values(head) + first * capacity).update(
-                    from: other.values(head) + first * other.capacity, count: count * width)
+                from: other.keys(head), count: Panels.count(count) * shape.panelFloats(shape.dKV))
+            for panel in 0..<Panels.count(shape.dKV) {
+                (values(head) + panel * shape.panelFloats(capacity)).update(
+                    from: other.values(head) + panel * shape.panelFloats(other.capacity),
+                    count: shape.panelFloats(count))
             }
         }
     }
 
     /// Element d of a head's key at a position.
     func key(_ head: Int, _ position: Int, _ d: Int) -> Float {
-        keys(head)[(position / Panels.width * dKV + d) * Panels.width + position % Panels.width]
+        let (panel, column) = position.quotientAndRemainder(dividingBy: Panels.width)
+        let start = keys(head) + panel * shape.panelFloats(shape.dKV) + column
+        guard shape.precision == .bf16 else { return start[d * Panels.width] }
+        let unit = start[d / 2 * Panels.width].bitPattern
+        return Float(bitPattern: d % 2 == 0 ? unit << 16 : unit & 0xffff_0000)
     }
 }
 
@@ -91,16 +126,16 @@ package struct KeyValues: @unchecked Sendable {
 ///   - k, v: `[key rows, heads * dKV]`.
 ///   - memory: `packedFloats`.
 package func packKeyValues(
-    k: Rows, v: Rows, _ keys: Ragged, heads: Int, into memory: UnsafeMutablePointer<Float>,
-    workers: Workers
+    k: Rows, v: Rows, _ keys: Ragged, _ shape: KeyValueShape,
+    into memory: UnsafeMutablePointer<Float>, workers: Workers
 ) -> [KeyValues] {
-    let dKV = k.width / heads
+    let (heads, dKV) = (shape.heads, shape.dKV)
     var packed: [KeyValues] = []
     var next = memory
     for sequence in 0..<keys.count {
         let count = keys.range(sequence).count
-        packed.append(KeyValues(base: next, heads: heads, dKV: dKV, capacity: count))
-        next += KeyValues.floats(heads: heads, dKV: dKV, capacity: count)
+        packed.append(KeyValues(base: next, shape, capacity: count))
+        next += shape.floats(count)
     }
     let all = packed
     // A float takes about half a nanosecond.
@@ -115,8 +150,6 @@ package func packKeyValues(
 }
 
 /// What `packKeyValues` needs.
-package func packedFloats(_ keys: Ragged, heads: Int, dKV: Int) -> Int {
-    (0..<keys.count).reduce(0) {
-        $0 + KeyValues.floats(heads: heads, dKV: dKV, capacity: keys.range($1).count)
-    }
+package func packedFloats(_ keys: Ragged, _ shape: KeyValueShape) -> Int {
+    (0..<keys.count).reduce(0) { $0 + shape.floats(keys.range($1).count) }
 }

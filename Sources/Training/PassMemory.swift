@@ -39,7 +39,8 @@ struct PassMemory {
             prefix: "encoder")
         let decoder = Side(
             rows: targets, sources: sources, longest: batch.targets.longest,
-            ownKeys: packed(batch.targets), sourceKeys: packed(batch.sources),
+            ownKeys: packed(batch.targets, options.precision),
+            sourceKeys: packed(batch.sources, options.precision),
             blocks: c.numDecoderLayers,
             keeps: BackwardReach.keeps(reach.decoder, recomputes: options.recomputes),
             prefix: "decoder")
@@ -67,8 +68,9 @@ struct PassMemory {
         return peak
     }
 
-    private func packed(_ keys: Ragged) -> Int {
-        packedFloats(keys, heads: c.numHeads, dKV: c.dKV)
+    private func packed(_ keys: Ragged, _ precision: Precision = .float32) -> Int {
+        packedFloats(
+            keys, KeyValueShape(heads: c.numHeads, dKV: c.dKV, precision: precision))
     }
 
     /// A packed matrix.

@@ -31,11 +31,11 @@ extension Kernels {
                 table.map { DistanceBias(table: $0.rows, zero: queries.longest) }
             }
 
-            func run(threads: Int) throws {
+            func run(threads: Int, _ precision: Precision = .float32) throws {
                 try attention(
                     q: q.rows, k: k.rows, v: v.rows, heads: 2, queries: queries, keys: keys,
-                    bias: bias, causal: causal, into: out.rows, logSums: logSums.rows,
-                    arena: Arena(), workers: Workers(threads: threads))
+                    bias: bias, causal: causal, keyValues: precision, into: out.rows,
+                    logSums: logSums.rows, arena: Arena(), workers: Workers(threads: threads))
             }
 
             /// The definition, in double.
@@ -76,8 +76,12 @@ extension Kernels {
 
         static let widths = [1, 8, 12, 32, 64, 80]
 
-        @Test("attention agrees with its definition for any head width", arguments: widths)
-        func forward(dKV: Int) throws {
+        @Test(
+            "attention agrees with its definition for any head width", arguments: widths,
+            [Precision.float32, .bf16])
+        func forward(dKV: Int, precision: Precision) throws {
+            // Of bf16, scores of about 10 lose about 2^-9 of themselves.
+            let limit = precision == .float32 ? 1e-5 : 0.1
             for causal in [false, true] {
                 let sample = try Case(
                     dKV: dKV, queries: [1, 70, 3, 40],
@@ -85,20 +89,21 @@ extension Kernels {
                     causal: causal, hasBias: causal)
                 let (out, logSums) = sample.exact()
                 try Variant.forEach { variant in
-                    try sample.run(threads: 1)
+                    try sample.run(threads: 1, precision)
                     let one = sample.out.values + sample.logSums.values
                     let worst = largestDifference(one, out + logSums)
-                    #expect(worst.value < 1e-5, "\(variant), causal \(causal): \(worst)")
+                    #expect(worst.value < limit, "\(variant), causal \(causal): \(worst)")
                     #expect(sample.out.strayWrites == 0 && sample.logSums.strayWrites == 0)
-                    try sample.run(threads: 3)
+                    try sample.run(threads: 3, precision)
                     #expect(sameBits(sample.out.values + sample.logSums.values, one), "\(variant)")
-                    try Self.step(sample, variant)
+                    try Self.step(sample, variant, precision)
                 }
             }
         }
 
         /// A step for the last query of each sequence, against what the whole gave.
-        static func step(_ sample: Case, _ variant: Variant) throws {
+        static func step(_ sample: Case, _ variant: Variant, _ precision: Precision) throws {
+            let shape = KeyValueShape(heads: 2, dKV: sample.dKV, precision: precision)
             let last = (0..<sample.queries.count).map { sample.queries.range($0).upperBound - 1 }
             // Only without a causal mask does a query see all keys of its sequence.
             let seen = (0..<sample.keys.count).map { s in
@@ -110,11 +115,8 @@ extension Kernels {
             let (k, v) = (sample.k.rows, sample.v.rows)
             // Room for more positions than there are, set one after the other.
             let caches = try (0..<last.count).map { s in
-                let memory = try FloatBuffer(
-                    count: KeyValues.floats(heads: 2, dKV: sample.dKV, capacity: seen[s] + 9),
-                    zeroed: true)
-                let cache = KeyValues(
-                    base: memory.base, heads: 2, dKV: sample.dKV, capacity: seen[s] + 9)
+                let memory = try FloatBuffer(count: shape.floats(seen[s] + 9), zeroed: true)
+                let cache = KeyValues(base: memory.base, shape, capacity: seen[s] + 9)
                 for position in 0..<seen[s] {
                     let row = sample.keys.range(s).lowerBound + position
                     cache.set(position, k: k.rows(row..<row + 1), v: v.rows(row..<row + 1))

@@ -186,15 +186,15 @@ void kernel_drop(const kernel_dropout *dropout, uint64_t first, size_t count, fl
  *   out[i] = sum_j softmax_j(score[i, j]) v[j]
  *
  * T5 does not divide by sqrt(d_kv). q, out: [queries, d_kv]; k, v: [keys, d_kv], packed in
- * panels of float32 or bf16: the keys as kernel_pack packs `keys` outputs of depth d_kv, the
- * values as it packs d_kv outputs of depth value_rows >= keys; of bf16, a row of values after
- * an even last one is 0 or finite. With bf16, q and the softmax are rounded, too, where the
- * processor multiplies that. bias
- * points at the entry for distance 0 and may be NULL; it is read from -(first_query +
- * queries - 1) to keys - 1 - first_query. causal: keys after the query's own position are
- * left out. log_sums: [queries], log-sum-exp of the scores, for the backward pass; may be
- * NULL. Works in blocks of keys: no array of scores is kept, and a query's result does not
- * depend on how many queries are asked for at once. */
+ * panels of float32 or bf16: the keys as kernel_pack packs `keys` outputs of depth d_kv,
+ * the values as it packs d_kv outputs of depth value_rows >= keys; of bf16, a row of values
+ * after an even last one is 0 or finite. With bf16, q and the softmax are rounded, too,
+ * where the processor multiplies that. bias points at the entry for distance 0 and may be
+ * NULL; it is read from -(first_query + queries - 1) to keys - 1 - first_query. causal:
+ * keys after the query's own position are left out. log_sums: [queries], log-sum-exp of the
+ * scores, for the backward pass; may be NULL. Works in blocks of keys: no array of scores
+ * is kept, and a query's result does not depend on how many queries are asked for at once.
+ */
 enum {
     KERNEL_KEY_BLOCK = 64,  /* keys that a query meets before another takes its turn */
     KERNEL_QUERY_GROUP = 48 /* queries that take turns */
@@ -210,8 +210,8 @@ typedef struct kernel_attention_shape {
     int causal;
 } kernel_attention_shape;
 
-void kernel_attention(const kernel_attention_shape *shape, const float *q,
-    const void *keys, const void *values, const float *bias, float *out, float *log_sums);
+void kernel_attention(const kernel_attention_shape *shape, const float *q, const void *keys,
+    const void *values, const float *bias, float *out, float *log_sums);
 
 /* Its backward pass; dq, dk, dv have the strides of q, k, v; dout has out's. Adds to dq,
  * dk, dv and to dbias, indexed as bias (NULL if bias is). scratch:
