@@ -13,7 +13,11 @@ public final class Classifier: Sendable {
 
     /// Learns which tokens are marked. The same bits for any number of threads.
     ///
-    /// - Parameter onProgress: how many texts, then passes, are done, of how many together.
+    /// - Parameters:
+    ///   - model: whose encoder the classifier reads, and keeps.
+    ///   - texts: with the ranges of bytes that are marked in each.
+    ///   - options: passes, rate, seed and the like.
+    ///   - onProgress: how many texts, then passes, are done, of how many together.
     /// - Throws: `.argument` for a span outside its text, or if no token or every one is marked;
     ///   `.cancelled` if `onProgress` answers `.stop`.
     public static func train(
