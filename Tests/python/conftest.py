@@ -1,7 +1,9 @@
 """Models that the tests share. Paths are relative to the checkout."""
 
+import functools
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -47,11 +49,13 @@ def flagged(model):
 
 
 def start(*arguments, folder, **options):
-    """The command `unsay`, running in a folder."""
+    """The command `unsay`, running in a folder; Ctrl-C reaches it, even where the shell started
+    the tests with Ctrl-C ignored."""
     command = [sys.executable, "-m", "unsay", *map(str, arguments)]
     return subprocess.Popen(
         command, cwd=folder, env=ENVIRONMENT, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL), **options,
     )  # fmt: skip
 
 
