@@ -182,13 +182,18 @@ def forget(path: Path) -> None:
 
 
 def joined(parts: List[Dict[str, Any]]) -> Dict[str, Any]:
-    """One run out of its parts: every case once, the machine's limits by the median."""
+    """One run out of its parts: of each case the last, the machine's limits by the median."""
+    cases = {
+        (case["checkpoint"], case["case"], case["precision"]): case
+        for part in parts
+        for case in part["cases"]
+    }
     return {
         "limits": {
             name: statistics.median_low(part["limits"][name] for part in parts)
             for name in parts[0]["limits"]
         },
-        "cases": [case for part in parts for case in part["cases"]],
+        "cases": list(cases.values()),
         "opening": [opening for part in parts for opening in part["opening"]],
     }
 
