@@ -148,7 +148,7 @@ $(VENV)/ready: scripts/requirements.txt examples/paper/requirements.txt
 
 STRIDE ?= 1
 
-test-memory-faults: build/test/memory_faults ## every STRIDE-th (1) allocation fails in turn; hours
+test-memory-faults: build/test/memory_faults ## every STRIDE-th (1) allocation fails in turn; an hour
 	@mkdir -p build/test/faults
 	build/test/memory_faults $(TINY) build/test/faults $(STRIDE) 2> build/test/memory_faults.log
 

@@ -40,8 +40,8 @@ INLINE const char *panel_at(const product_mode mode, const void *panels, size_t 
            (column / KERNEL_PANEL * steps + first / grain) * STEP_BYTES;
 }
 
-/* Columns of rows by one panel, by strips: left, packed in them, times `depth` of a panel.
- */
+/* out (+)= a packed strip of `height` rows by `columns` of one panel, `depth` of it from
+ * `panel` on; asks: for what lies behind that, while it computes. */
 static void panel_product(const product_mode mode, size_t height, size_t depth,
     const float *packed, const char *panel, int asks, size_t columns, float *out,
     size_t out_stride, int adds) {

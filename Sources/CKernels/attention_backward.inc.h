@@ -61,15 +61,14 @@ static void rows_to_panels(const float *rows, size_t stride, size_t count, size_
 static void attention_product(size_t count, size_t depth, const float *left,
     size_t row_stride, size_t depth_stride, const float *panels, size_t length,
     size_t columns, float *packed, float *out, size_t out_stride, int adds) {
-    size_t strip_total = (count + TILE_ROWS - 1) / TILE_ROWS;
+    size_t strip_total = strip_count(MODE_FLOAT32, count);
     for (size_t s = 0; s < strip_total; s++) {
         size_t n = strip_first(s, strip_total, count);
         size_t tall = strip_first(s + 1, strip_total, count) - n;
         pack_floats(left + n * row_stride, row_stride, depth_stride, tall, depth, packed);
         for (size_t c = 0; c < columns; c += KERNEL_PANEL)
-            strips[MODE_FLOAT32][0][tall](depth, packed,
-                (const char *)(panels + c * length), (prefetch){(const char *)panels, 0},
-                (units){NULL, NULL},
+            panel_product(MODE_FLOAT32, tall, depth, packed,
+                (const char *)(panels + c * length), 0,
                 columns - c < KERNEL_PANEL ? columns - c : KERNEL_PANEL,
                 out + n * out_stride + c, out_stride, adds);
     }
