@@ -84,6 +84,7 @@ extension Session {
         var options = options
         options.loss = UNSAY_LOSS_LIKELIHOOD
         options.form = UNSAY_LOSS_EXACT
+        options.showsGradients = onGradients != nil
         let session = try Session(model, reference: nil, options: options)
         try session.add(examples)
         for _ in 0..<steps { _ = try session.step(onGradients: onGradients) }

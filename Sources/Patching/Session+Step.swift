@@ -1,5 +1,6 @@
 import CUnsay
 import Support
+import T5
 import Tensors
 import Training
 
@@ -39,43 +40,64 @@ extension Session {
     func takeStep(_ training: Training, _ onGradients: GradientsHook?) throws -> StepReport {
         let clock = ContinuousClock()
         let start = clock.now
+        let trainer = training.trainer
+        // What asks for all gradients at once gets them, whatever the options said.
+        if onGradients != nil || options.holdsGradients { try trainer.holdGradients() }
         let batch = order.next(options.batchSize, of: examples.count).map { examples[$0] }
-        let normaliser = training.trainer.normaliser(of: batch)
-        let sums = try accumulate(training.trainer, batch, normaliser: normaliser)
-        let gradients = training.trainer.gradients.values
-        var view = GradientsStep(
-            values: UnsafeMutableBufferPointer(start: gradients.base, count: gradients.count),
-            weight: normaliser, loss: normaliser > 0 ? sums.loss / normaliser : 0,
-            isSum: training.trainer.settings.columns.isSummed)
-        try onGradients?(&view)
-        let gradientNorm = norm(gradients, workers: model.workers)
-        guard gradientNorm.isFinite, view.loss.isFinite else {
-            throw Failure(
-                UNSAY_E_DIVERGED,
-                "step \(steps + 1): the loss is \(view.loss), the norm of its gradient "
-                    + "\(gradientNorm): lower the learning rate")
+        let normaliser = trainer.normaliser(of: batch)
+        var update = Update(
+            training, rate: options.rates.rate(step: steps + 1), decay: options.weightDecay,
+            workers: model.workers)
+        var (loss, sums) = (0.0, Trainer.Sums())
+        if trainer.gradients.isWhole {
+            sums = try accumulate(trainer, batch, normaliser: normaliser)
+            let values = trainer.gradients.values
+            var view = GradientsStep(
+                values: UnsafeMutableBufferPointer(start: values.base, count: values.count),
+                weight: normaliser, loss: normaliser > 0 ? sums.loss / normaliser : 0,
+                isSum: trainer.settings.columns.isSummed)
+            try onGradients?(&view)
+            loss = view.loss
+            for part in trainer.gradients.parts { update.measure(part) }
+            try requireFinite(loss, gradientNorm: update.gradientNorm)
+            try stopIfCancelled()
+            // 1e-6: as in torch.nn.utils.clip_grad_norm_.
+            let clip = Double(options.gradientClip)
+            let scale = clip > 0 ? Float(min(1, clip / (update.gradientNorm + 1e-6))) : 1
+            for part in trainer.gradients.parts { update.move(part, scale: scale) }
+        } else {
+            func take(_ part: Gradients.Part, _ sums: Trainer.Sums) throws {
+                update.measure(part)
+                loss = normaliser > 0 ? sums.loss / normaliser : 0
+                try requireFinite(loss, gradientNorm: update.gradientNorm)
+                update.move(part)
+            }
+            sums = try accumulate(trainer, batch, normaliser: normaliser, taker: take)
+            for part in trainer.gradients.parts where !update.hasMeasured(part) {
+                try take(part, sums)
+            }
         }
-        try stopIfCancelled()
         steps += 1
-        let clip = Double(options.gradientClip)
-        try training.optimizer.update(
-            training.values, gradients: gradients,
-            UpdateSettings(
-                // 1e-6: as in torch.nn.utils.clip_grad_norm_.
-                scale: clip > 0 ? Float(min(1, clip / (gradientNorm + 1e-6))) : 1,
-                rate: options.rates.rate(step: steps), decay: options.weightDecay,
-                reference: training.decayTarget), workers: model.workers)
         return StepReport(
-            step: steps, loss: view.loss,
+            step: steps, loss: loss,
             avoidLoss: sums.avoidedWeight > 0 ? sums.avoidedTerm / sums.avoidedWeight : 0,
             keepLoss: sums.keptWeight > 0 ? sums.keptTerm / sums.keptWeight : 0,
             avoidP: sums.avoidedCount > 0 ? sums.avoidedProbability / Double(sums.avoidedCount) : 0,
-            gradientNorm: gradientNorm, seconds: (clock.now - start) / .seconds(1))
+            gradientNorm: update.gradientNorm, seconds: (clock.now - start) / .seconds(1))
+    }
+
+    private func requireFinite(_ loss: Double, gradientNorm: Double) throws {
+        guard gradientNorm.isFinite, loss.isFinite else {
+            throw Failure(
+                UNSAY_E_DIVERGED,
+                "step \(steps + 1): the loss is \(loss), the norm of its gradient "
+                    + "\(gradientNorm): lower the learning rate")
+        }
     }
 
     /// Fills the gradients with those of a step's examples, a few examples at a time.
     func accumulate(
-        _ trainer: Trainer, _ batch: [Example], normaliser: Double
+        _ trainer: Trainer, _ batch: [Example], normaliser: Double, taker: Trainer.Taker? = nil
     ) throws -> Trainer.Sums {
         trainer.gradients.zero()
         trainer.publish()
@@ -88,8 +110,46 @@ extension Session {
             sums += try trainer.accumulate(
                 part, normaliser: normaliser,
                 keys: options.trainerOptions.dropoutKeys(step: steps + 1, examples: range),
-                between: stopIfCancelled)
+                taker: taker, between: stopIfCancelled)
         }
         return sums
+    }
+}
+
+/// The update of one step, part by part.
+private struct Update {
+    let training: Session.Training
+    let settings: (_ scale: Float) -> UpdateSettings
+    let workers: Workers
+    /// Of the gradients of each part, by where the part begins.
+    private var squares: [Int: Double] = [:]
+    private var hasBegun = false
+
+    init(_ training: Session.Training, rate: Float, decay: Float, workers: Workers) {
+        self.training = training
+        self.workers = workers
+        settings = {
+            UpdateSettings(scale: $0, rate: rate, decay: decay, reference: training.decayTarget)
+        }
+    }
+
+    /// Of all that was measured, whatever the order.
+    var gradientNorm: Double {
+        training.trainer.gradients.parts.reduce(0) {
+            $0 + (squares[$1.range.lowerBound] ?? 0)
+        }.squareRoot()
+    }
+
+    func hasMeasured(_ part: Gradients.Part) -> Bool { squares[part.range.lowerBound] != nil }
+
+    mutating func measure(_ part: Gradients.Part) {
+        squares[part.range.lowerBound] = squareSum(part, workers: workers)
+    }
+
+    /// - Parameter scale: multiplies the gradients.
+    mutating func move(_ part: Gradients.Part, scale: Float = 1) {
+        if !hasBegun { training.optimizer.beginStep() }
+        hasBegun = true
+        training.optimizer.update(training.values, part, settings(scale), workers: workers)
     }
 }

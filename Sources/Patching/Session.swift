@@ -88,7 +88,8 @@ package final class Session: @unchecked Sendable {
         if let training, training.trainer.weights.layout == layout { return training }
         let trainer = try Trainer(
             original, layout: layout, reference: reference, settings: options.lossSettings,
-            options: options.trainerOptions, workers: model.workers)
+            options: options.trainerOptions, holdsGradients: options.holdsGradients,
+            workers: model.workers)
         if let before = training?.trainer.weights { trainer.weights.takeRows(from: before) }
         let made = Training(
             trainer: trainer,

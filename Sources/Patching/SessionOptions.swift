@@ -43,6 +43,8 @@ package struct SessionOptions: Sendable {
     package var seed: UInt64 = 0
     /// Whether deltas carry the examples.
     package var keepsExamples = false
+    /// Whether every step will come with a gradients hook; a step that does without is right, too.
+    package var showsGradients = false
 
     package init() {}
 
@@ -75,6 +77,12 @@ package struct SessionOptions: Sendable {
             schedule == UNSAY_SCHEDULE_INVERSE_SQRT
             ? .inverseSquareRoot : decaySteps > 0 ? .linear(decaySteps: decaySteps) : .constant
         return Schedule(peak: effectiveRate, warmupSteps: warmupSteps, kind: kind)
+    }
+
+    /// Whether a step needs the gradients of all weights at once: to clip them, to add up those
+    /// of several micro-batches, or to show them.
+    var holdsGradients: Bool {
+        gradientClip > 0 || showsGradients || (1..<batchSize).contains(microBatchSize)
     }
 
     var trainerOptions: TrainerOptions {

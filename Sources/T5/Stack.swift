@@ -91,9 +91,12 @@ package func runStack(
 ///   - dstates: the gradient of the states; changed where there is dropout.
 ///   - lowest: the lowest layer that it reaches; see `StackWeights.lowestTrained`.
 ///   - dencoder: where a decoder adds the gradient of the encoder's states, if anybody wants it.
+///   - finished: called with the index of each block, last block first, when the gradients of its
+///     weights are whole; from then on its weights may change.
 package func runStackBackward(
     dstates: Rows, _ tape: StackTape, _ weights: StackWeights, gradients: StackWeights,
-    embeddingGradient: Projection, lowest: LayerPlace = .embedding, dencoder: Rows?, _ pass: Pass
+    embeddingGradient: Projection, lowest: LayerPlace = .embedding, dencoder: Rows?, _ pass: Pass,
+    finished: (_ block: Int) throws -> Void = { _ in }
 ) throws {
     let arena = pass.arena
     let mark = arena.mark()
@@ -132,11 +135,11 @@ package func runStackBackward(
         try run.backward(
             stream: stream, kept, gradients: gradients.blocks[index], dbias: dbiases[index],
             lowest: lowest.block == index ? lowest.layer : .selfAttention, dencoder: dencoder)
-    }
-    for (index, gradient) in gradients.blocks.enumerated() {
-        if let table = gradient.relativeBias, !table.isEmpty {
+        // Block 0, whose table may be that of all, is the last.
+        if let table = gradients.blocks[index].relativeBias, !table.isEmpty {
             tape.buckets.biasBackward(dbiases[index], addingTo: table)
         }
+        try finished(index)
     }
     guard lowest == .embedding else { return }
     outside.drop(stream, .embedding)

@@ -22,7 +22,7 @@ package final class TrainedWeights: Sendable {
         let values = try FloatBuffer(count: layout.flatCount, zeroed: true)
         var copies: [FloatBuffer] = []
         var table: (index: Int, copy: FloatBuffer)?
-        let views = FlatViews(layout, values)
+        let views = SlotViews(layout) { values.base + layout.slots[$0].offset }
         network = try snapshot.network(
             projection: { indices, packed in
                 let adapters = views.adapters(indices)
@@ -144,68 +144,6 @@ package final class TrainedWeights: Sendable {
             }
         }
         factors(index)?.add(to: out)
-    }
-}
-
-/// Gradients of what a session trains, laid out as it is.
-package final class Gradients: Sendable {
-    package let values: FloatBuffer
-    /// Views of `values`; what is not trained has no rows.
-    package let network: Network
-
-    package init(_ layout: TrainedLayout, _ snapshot: WeightsSnapshot) throws {
-        let values = try FloatBuffer(count: layout.flatCount, zeroed: true)
-        let views = FlatViews(layout, values)
-        let none = Rows(base: values.base, count: 0, width: 0)
-        self.values = values
-        network = try snapshot.network(
-            projection: { indices, _ in
-                Projection(
-                    indices.map { views.whole($0) ?? none }, adapters: views.adapters(indices),
-                    chosen: views.chosen(indices))
-            },
-            table: { index, _ in views.whole(index) ?? none })
-    }
-
-    package func zero() {
-        values.base.update(repeating: 0, count: values.count)
-    }
-}
-
-/// The parts of a flat array as rows.
-private struct FlatViews {
-    private let layout: TrainedLayout
-    private let values: FloatBuffer
-
-    init(_ layout: TrainedLayout, _ values: FloatBuffer) {
-        self.layout = layout
-        self.values = values
-    }
-
-    private func rows(_ slot: Int) -> Rows {
-        let slot = layout.slots[slot]
-        return Rows(base: values.base + slot.offset, count: slot.rows, width: slot.columns)
-    }
-
-    func whole(_ index: Int) -> Rows? {
-        if case .whole(let slot) = layout.shares[index] { rows(slot) } else { nil }
-    }
-
-    /// The rows that are trained of a table that stands alone.
-    func chosen(_ indices: [Int]) -> ChosenRows? {
-        guard case .rows(let slot, let ids) = layout.shares[indices[0]] else { return nil }
-        return ChosenRows(ids: ids, rows: rows(slot))
-    }
-
-    /// Of weights side by side.
-    func adapters(_ indices: [Int]) -> [Adapter] {
-        var first = 0
-        return indices.compactMap { index in
-            let outputs = first..<first + layout.base.parameters[index].rows
-            first = outputs.upperBound
-            guard case .factors(let a, let b) = layout.shares[index] else { return nil }
-            return Adapter(outputs: outputs, a: rows(a), b: rows(b), scale: layout.scale)
-        }
     }
 }
 

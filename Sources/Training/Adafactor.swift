@@ -43,14 +43,13 @@ package final class Adafactor: Optimizer {
     }
 
     package func update(
-        _ weights: FloatBuffer, gradients: FloatBuffer, _ settings: UpdateSettings,
+        _ weights: FloatBuffer, _ part: Gradients.Part, _ settings: UpdateSettings,
         workers: Workers
-    ) throws {
-        steps += 1
+    ) {
         let beta2 = 1 - pow(Double(steps), -Self.decayRate)
-        for (slot, moment) in zip(layout.slots, moments) {
+        for (slot, moment) in zip(layout.slots[part.slots], moments[part.slots]) {
             let matrix = Matrix(
-                slot: slot, gradient: gradients.base + slot.offset,
+                slot: slot, gradient: part.base + (slot.offset - part.range.lowerBound),
                 weight: weights.base + slot.offset,
                 reference: settings.reference.map { UnsafePointer($0.base + slot.offset) })
             var kernel = kernel_adafactor_settings()
@@ -157,14 +156,5 @@ package final class Adafactor: Optimizer {
             return kernel_square_sum(
                 matrix.weight + range.lowerBound * columns, range.count * columns)
         }
-    }
-}
-
-/// body(0) + body(1) + ..., run on several threads, added in order.
-func sum(_ chunks: Int, _ workers: Workers, _ body: (Int) -> Double) -> Double {
-    withUnsafeTemporaryAllocation(of: Double.self, capacity: max(chunks, 1)) { sums in
-        nonisolated(unsafe) let shared = sums
-        workers.forEach(chunks) { shared[$0] = body($0) }
-        return sums[..<chunks].reduce(0, +)
     }
 }

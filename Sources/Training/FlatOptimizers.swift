@@ -1,4 +1,5 @@
 import CKernels
+import T5
 import Tensors
 
 #if canImport(Glibc)
@@ -24,10 +25,9 @@ package final class AdamW: Optimizer {
     package var state: [FloatBuffer] { [first, second] }
 
     package func update(
-        _ weights: FloatBuffer, gradients: FloatBuffer, _ settings: UpdateSettings,
+        _ weights: FloatBuffer, _ part: Gradients.Part, _ settings: UpdateSettings,
         workers: Workers
     ) {
-        steps += 1
         var kernel = kernel_adamw_settings()
         kernel.rate = settings.rate
         kernel.beta1 = Self.beta1
@@ -37,12 +37,12 @@ package final class AdamW: Optimizer {
         kernel.correction2 = Float(1 - pow(Double(Self.beta2), Double(steps)))
         kernel.decay = settings.decay
         kernel.scale = settings.scale
-        forEachChunk(weights.count, workers) { start, count in
+        forEachChunk(part, workers) { gradients, range in
             var kernel = kernel
+            let start = range.lowerBound
             kernel_adamw(
-                &kernel, gradients.base + start,
-                settings.reference.map { UnsafePointer($0.base + start) }, count,
-                weights.base + start, first.base + start, second.base + start)
+                &kernel, gradients, settings.reference.map { UnsafePointer($0.base + start) },
+                range.count, weights.base + start, first.base + start, second.base + start)
         }
     }
 }
@@ -61,27 +61,17 @@ package final class SGD: Optimizer {
     package var state: [FloatBuffer] { [velocity] }
 
     package func update(
-        _ weights: FloatBuffer, gradients: FloatBuffer, _ settings: UpdateSettings,
+        _ weights: FloatBuffer, _ part: Gradients.Part, _ settings: UpdateSettings,
         workers: Workers
     ) {
-        steps += 1
         let kernel = kernel_sgd_settings(
             rate: settings.rate, momentum: momentum, decay: settings.decay, scale: settings.scale)
-        forEachChunk(weights.count, workers) { start, count in
+        forEachChunk(part, workers) { gradients, range in
             var kernel = kernel
+            let start = range.lowerBound
             kernel_sgd(
-                &kernel, gradients.base + start,
-                settings.reference.map { UnsafePointer($0.base + start) }, count,
-                weights.base + start, velocity.base + start)
+                &kernel, gradients, settings.reference.map { UnsafePointer($0.base + start) },
+                range.count, weights.base + start, velocity.base + start)
         }
     }
-}
-
-/// The L2 norm of a flat array, summed in double, in chunk order.
-package func norm(_ values: FloatBuffer, workers: Workers) -> Double {
-    sum((values.count + flatChunk - 1) / flatChunk, workers) { index in
-        let start = index * flatChunk
-        return kernel_square_sum(
-            values.base + start, min(flatChunk, values.count - start))
-    }.squareRoot()
 }

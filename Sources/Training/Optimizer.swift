@@ -1,3 +1,4 @@
+import CKernels
 import CUnsay
 import Support
 import T5
@@ -21,19 +22,25 @@ package struct UpdateSettings {
     }
 }
 
-/// Moves trained weights along their gradients.
+/// Moves trained weights along their gradients: a step begins, then moves every part once, in
+/// any order.
 package protocol Optimizer: AnyObject {
     /// Steps taken: set it only to what belongs to `state`.
     var steps: Int { get set }
     /// All that it remembers, in a fixed order; to be saved and restored as a whole.
     var state: [FloatBuffer] { get }
 
+    /// - Parameters:
+    ///   - weights: all that are trained.
+    ///   - part: which of them to move, and their gradients.
     func update(
-        _ weights: FloatBuffer, gradients: FloatBuffer, _ settings: UpdateSettings,
-        workers: Workers) throws
+        _ weights: FloatBuffer, _ part: Gradients.Part, _ settings: UpdateSettings,
+        workers: Workers)
 }
 
 extension Optimizer {
+    package func beginStep() { steps += 1 }
+
     /// Forgets every step.
     package func reset() {
         for buffer in state { buffer.base.update(repeating: 0, count: buffer.count) }
@@ -97,11 +104,32 @@ package struct Schedule: Sendable {
 /// do not depend on the number of threads.
 let flatChunk = 1 << 15
 
-/// Runs `body` over the chunks of a flat array, on several threads: where each begins, and
-/// how long it is.
-func forEachChunk(_ count: Int, _ workers: Workers, _ body: (_ start: Int, _ count: Int) -> Void) {
-    workers.forEach((count + flatChunk - 1) / flatChunk) { index in
+/// Runs `body` over the chunks of a part of the flat array, on several threads: the gradients of
+/// each, and which weights they are of.
+func forEachChunk(
+    _ part: Gradients.Part, _ workers: Workers,
+    _ body: (_ gradients: UnsafePointer<Float>, _ range: Range<Int>) -> Void
+) {
+    workers.forEach((part.range.count + flatChunk - 1) / flatChunk) { index in
         let start = index * flatChunk
-        body(start, min(flatChunk, count - start))
+        let first = part.range.lowerBound + start
+        body(part.base + start, first..<min(first + flatChunk, part.range.upperBound))
+    }
+}
+
+/// The sum of the squares of gradients, in double, in chunk order.
+package func squareSum(_ part: Gradients.Part, workers: Workers) -> Double {
+    sum((part.range.count + flatChunk - 1) / flatChunk, workers) { index in
+        let start = index * flatChunk
+        return kernel_square_sum(part.base + start, min(flatChunk, part.range.count - start))
+    }
+}
+
+/// body(0) + body(1) + ..., run on several threads, added in order.
+func sum(_ chunks: Int, _ workers: Workers, _ body: (Int) -> Double) -> Double {
+    withUnsafeTemporaryAllocation(of: Double.self, capacity: max(chunks, 1)) { sums in
+        nonisolated(unsafe) let shared = sums
+        workers.forEach(chunks) { shared[$0] = body($0) }
+        return sums[..<chunks].reduce(0, +)
     }
 }

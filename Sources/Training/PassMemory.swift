@@ -185,7 +185,9 @@ extension Trainer {
 
     /// The bytes that are there from the start: weights, gradients, head.
     package var constantBytes: Int {
-        4 * (2 * weights.values.count + weights.copiedCount + head.ownCount)
+        4
+            * (weights.values.count + gradients.values.count + weights.copiedCount
+                + head.ownCount)
     }
 }
 

@@ -7,25 +7,31 @@ import Tensors
 package final class Trainer {
     package let configuration: T5Configuration
     package let weights: TrainedWeights
-    package let gradients: Gradients
+    package private(set) var gradients: Gradients
     package let workers: Workers
     private let arena = Arena()
     /// Changed between steps only.
     package var settings: LossSettings
     let options: TrainerOptions
     let head: TrainedHead
+    private let snapshot: WeightsSnapshot
 
-    /// - Parameter reference: q.
+    /// - Parameters:
+    ///   - reference: q.
+    ///   - holdsGradients: whether gradients of all blocks are there at once; without, a batch
+    ///     that is a whole step leaves them to `taker`.
     package init(
         _ snapshot: WeightsSnapshot, layout: TrainedLayout, reference: WeightsSnapshot,
-        settings: LossSettings, options: TrainerOptions, workers: Workers
+        settings: LossSettings, options: TrainerOptions, holdsGradients: Bool = true,
+        workers: Workers
     ) throws {
         configuration = snapshot.configuration
         self.settings = settings
         self.options = options
         self.workers = workers
         weights = try TrainedWeights(layout, snapshot, seed: options.seed)
-        gradients = try Gradients(layout, snapshot)
+        gradients = try Gradients(layout, snapshot, isWhole: holdsGradients)
+        self.snapshot = snapshot
         head = try TrainedHead(
             weights.network.head, reference: reference.network.head,
             needsReference: settings.columns.needsReference, configuration,
@@ -81,20 +87,34 @@ package final class Trainer {
         head.pack(weights.network.head, workers: workers)
     }
 
+    /// From now on gradients of all blocks are there at once.
+    package func holdGradients() throws {
+        if !gradients.isWhole { gradients = try Gradients(weights.layout, snapshot) }
+    }
+
     /// Makes room for passes of so many bytes.
     package func reserve(bytes: Int) throws { try arena.reserve(bytes: bytes) }
 
     /// The most memory that passes have needed at once, bytes.
     package var peakBytes: Int { arena.peakBytes }
 
+    /// Takes the gradients of a block when they are whole, with the sums of the batch; may move
+    /// the weights that they are of. May throw to stop.
+    package typealias Taker = (Gradients.Part, Sums) throws -> Void
+
     /// Adds the gradients of a batch: forward, loss, backward.
     ///
     /// - Parameters:
     ///   - normaliser: the weight of all marked tokens of the step, not just of this batch.
     ///   - keys: of dropout, one an example; see `dropoutKeys`.
-    ///   - between: called between phases; may throw to stop, leaving gradients undefined.
+    ///   - taker: called for every block that the backward pass reaches, last block first, where
+    ///     gradients are not held; those of the others are zero, those outside of blocks there
+    ///     at the end.
+    ///   - between: called between phases, but no more once `taker` was; may throw to stop,
+    ///     leaving gradients undefined.
     package func accumulate(
-        _ batch: Batch, normaliser: Double, keys: [UInt64], between: () throws -> Void
+        _ batch: Batch, normaliser: Double, keys: [UInt64], taker: Taker? = nil,
+        between: () throws -> Void
     ) throws -> Sums {
         let network = weights.network
         guard let decoder = network.decoder, let decoderGradients = gradients.network.decoder else {
@@ -132,15 +152,24 @@ package final class Trainer {
         try runStackBackward(
             dstates: dstates, decoderTape, decoder, gradients: decoderGradients,
             embeddingGradient: gradients.network.embedding, lowest: lowest, dencoder: dencoder, pass
-        )
+        ) { try hand(BlockPlace(isDecoder: true, index: $0), to: taker, sums) }
         guard let encoderTape = encoded.tape, let dencoder, let lowest = reach.encoder else {
             return sums
         }
-        try between()
+        if gradients.isWhole { try between() }
         try runStackBackward(
             dstates: dencoder, encoderTape, network.encoder, gradients: gradients.network.encoder,
-            embeddingGradient: gradients.network.embedding, lowest: lowest, dencoder: nil, pass)
+            embeddingGradient: gradients.network.embedding, lowest: lowest, dencoder: nil, pass
+        ) { try hand(BlockPlace(isDecoder: false, index: $0), to: taker, sums) }
         return sums
+    }
+
+    /// Gives away the gradients of a block, whose memory the next one uses.
+    private func hand(_ block: BlockPlace, to taker: Taker?, _ sums: Sums) throws {
+        guard !gradients.isWhole, let part = gradients.parts.first(where: { $0.block == block })
+        else { return }
+        try taker?(part, sums)
+        gradients.zero(part)
     }
 }
 

@@ -71,6 +71,7 @@ func sessionSettings(_ options: unsay_session_options) throws -> SessionOptions 
     settings.maxRootKL = options.max_root_kl
     settings.seed = options.seed
     settings.keepsExamples = try flag(options.keep_examples, "keep_examples")
+    settings.showsGradients = options.on_gradients != nil
     return settings
 }
 

@@ -73,6 +73,8 @@ class TrainableModel(BaseModel):
         - `micro_batch_size` and `recompute` save memory and change no result; `compute`
           "bf16" rounds what training steps multiply, which is faster where the processor
           multiplies bf16; `dropout` is the share of values that training drops.
+        - `gradient_clip` bounds the norm of all gradients; without (0) they are never in memory
+          all at once, which saves about the size of the weights.
         - `keep_examples` makes deltas carry the examples, for `rebase`.
         - `on_gradients` receives all `Gradients`, once a step and before clipping.
         """
