@@ -1,5 +1,3 @@
-import CUnsay
-import Support
 import Tokenizers
 
 /// A text to learn from: its ids, and which of them are marked.
@@ -22,16 +20,7 @@ package struct LabelledText: Sendable {
     package init?(
         _ tokens: [Token], spans: [(begin: Int, end: Int)], named name: String
     ) throws {
-        let size = tokens.map(\.end).max() ?? 0
-        let ranges = try spans.enumerated().map { index, span in
-            guard span.begin >= 0, span.begin < span.end, span.end <= size else {
-                throw Failure(
-                    UNSAY_E_ARGUMENT,
-                    "\(name)[\(index)] runs from \(span.begin) to \(span.end); the text has "
-                        + "\(size) bytes")
-            }
-            return span.begin..<span.end
-        }
+        let ranges = try checkedSpans(spans, of: tokens, named: name)
         guard tokens.contains(where: { !$0.bytes.isEmpty }) else { return nil }
         self.init(
             ids: tokens.map(\.id),

@@ -53,25 +53,6 @@ extension Example {
     }
 }
 
-/// Marks of the tokens that share a byte with a span of their text.
-///
-/// - Throws: `UNSAY_E_ARGUMENT` for a span that ends before it begins or outside the text.
-package func markSpans(
-    _ tokens: [Token], checking spans: [(begin: Int, end: Int)], extent: Extent
-) throws -> [Int8] {
-    let size = tokens.map(\.end).max() ?? 0
-    let ranges = try spans.enumerated().map { index, span in
-        guard span.begin >= 0, span.begin <= span.end, span.end <= size else {
-            throw Failure(
-                UNSAY_E_ARGUMENT,
-                "spans[\(index)] runs from \(span.begin) to \(span.end); the text has \(size) bytes"
-            )
-        }
-        return span.begin..<span.end
-    }
-    return markSpans(tokens, spans: ranges, extent: extent)
-}
-
 extension Session {
     /// Trains a model on examples by likelihood for `steps` steps, and commits.
     package static func finetune(

@@ -18,6 +18,25 @@ package struct Token: Sendable, Equatable {
     package var bytes: Range<Int> { begin..<end }
 }
 
+/// Spans of the bytes that tokens are of, checked.
+///
+/// - Parameter name: of the spans in what is thrown.
+/// - Throws: `UNSAY_E_ARGUMENT` for a span that is empty or ends outside the text.
+package func checkedSpans(
+    _ spans: [(begin: Int, end: Int)], of tokens: [Token], named name: String
+) throws -> [Range<Int>] {
+    let size = tokens.map(\.end).max() ?? 0
+    return try spans.enumerated().map { index, span in
+        guard span.begin >= 0, span.begin < span.end, span.end <= size else {
+            throw Failure(
+                UNSAY_E_ARGUMENT,
+                "\(name)[\(index)] runs from \(span.begin) to \(span.end); it must be of at least "
+                    + "one of the text's \(size) bytes")
+        }
+        return span.begin..<span.end
+    }
+}
+
 /// A text put together from ids, with the bytes that each of them contributed.
 package struct Spelling: Sendable, Equatable {
     /// UTF-8.

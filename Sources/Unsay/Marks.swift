@@ -1,5 +1,6 @@
 import Models
 import Patching
+import Tokenizers
 
 /// What training does to one token of an output.
 public enum Mark: Int8, Sendable {
@@ -84,10 +85,10 @@ extension Model {
         of output: some TokenSequence, spans: [Range<Int>], extent: Extent = .all
     ) throws(Failure) -> [Mark] {
         try boundary {
-            try markSpans(
-                model.tokens(output, "output", spans: true),
-                checking: spans.map { ($0.lowerBound, $0.upperBound) }, extent: extent.extent
-            ).map(Mark.init)
+            let tokens = try model.tokens(output, "output", spans: true)
+            let spans = try checkedSpans(
+                spans.map { ($0.lowerBound, $0.upperBound) }, of: tokens, named: "spans")
+            return markSpans(tokens, spans: spans, extent: extent.extent).map(Mark.init)
         }
     }
 

@@ -36,11 +36,11 @@ public func unsay_mark_spans(
         let model = try model(handle)
         let tokens = try model.tokens(
             require(output, "output").pointee, "output", spans: true)
-        let spans = try requireArray(spans, span_count, "spans").map {
-            (begin: Int($0.begin), end: Int($0.end))
-        }
+        let spans = try checkedSpans(
+            requireArray(spans, span_count, "spans").map { (Int($0.begin), Int($0.end)) },
+            of: tokens, named: "spans")
         try deliverMarks(
-            markSpans(tokens, checking: spans, extent: extent(given)), marks, capacity, count)
+            markSpans(tokens, spans: spans, extent: extent(given)), marks, capacity, count)
     }
 }
 

@@ -8,7 +8,7 @@ enum { LIMIT = 512 };
 static void story_marks(unsay_model *model) {
     unsay_sequence output = unsay_text("a small package for files");
     unsay_sequence better = unsay_text("a tiny package for files");
-    unsay_span span = {2, 7}, outside = {20, 99};
+    unsay_span span = {2, 7}, outside = {20, 99}, empty = {3, 3};
     const char *phrases[] = {"package"};
     int8_t marks[LIMIT];
     size_t count = 0, avoided = 0, first = 0;
@@ -24,6 +24,8 @@ static void story_marks(unsay_model *model) {
     for (size_t i = 0; i < count; i++) first += marks[i] == UNSAY_MARK_AVOID;
     HOLD(first == 1);
     EXPECT(UNSAY_E_ARGUMENT, unsay_mark_spans(model, &output, &outside, 1, UNSAY_EXTENT_ALL,
+                                 marks, LIMIT, &count));
+    EXPECT(UNSAY_E_ARGUMENT, unsay_mark_spans(model, &output, &empty, 1, UNSAY_EXTENT_ALL,
                                  marks, LIMIT, &count));
 
     OK(unsay_mark_phrases(
