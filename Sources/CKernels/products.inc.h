@@ -286,11 +286,9 @@ static void product(const kernel_product_shape *shape, const void *x,
             size_t steps = (length + grain - 1) / grain;
             size_t row_size = packed_units(mode, length);
             const float *packed = (const float *)x + row * row_size;
-            for (size_t s = 0; s < count && !shape->is_packed; s++) {
-                size_t first = strip_first(s, count, height);
-                size_t tall = strip_first(s + 1, count, height) - first;
-                pack_rows(mode, shape, x, row + first, start, tall, length,
-                    workspace + first * row_size);
+            if (!shape->is_packed) {
+                pack_strips(mode, shape, x, row, start, length,
+                    (strip_space){workspace, row_size, 0});
                 packed = workspace;
             }
             for (size_t p = shape->first_panel; p < shape->end_panel; p++) {

@@ -68,17 +68,21 @@ static void pack_floats(const float *x, size_t row_stride, size_t depth_stride,
     }
 }
 
+/* The upper 16 bits of each float are those of its bf16: see kernel_bf16. */
+INLINE bits_vec rounded_bits(vec x) {
+    bits_vec bits = (bits_vec)x;
+    bits_vec rounded = bits + 0x7fff + (bits >> 16 & 1);
+    mask_vec is_nan = (mask_vec)((bits & 0x7fffffffu) > 0x7f800000u);
+    return (bits_vec)blend(is_nan, (vec)(bits | 1u << 22), (vec)rounded);
+}
+
 /* One row of floats as pairs of bf16; a depth that is odd is followed by a 0. */
 INLINE void round_row(const float *x, size_t stride, size_t depth, uint16_t *out) {
     size_t k = 0;
     if (stride == 1)
         for (; k + LANES <= depth; k += LANES) {
-            bits_vec bits = (bits_vec)load(x + k);
-            bits_vec rounded = bits + 0x7fff + (bits >> 16 & 1);
-            mask_vec is_nan = (mask_vec)((bits & 0x7fffffffu) > 0x7f800000u);
-            rounded = (bits_vec)blend(is_nan, (vec)(bits | 1u << 22), (vec)rounded);
-            half_shorts_vec narrow =
-                __builtin_convertvector((mask_vec)rounded >> 16, half_shorts_vec);
+            half_shorts_vec narrow = __builtin_convertvector(
+                (mask_vec)rounded_bits(load(x + k)) >> 16, half_shorts_vec);
             memcpy(out + k, &narrow, sizeof narrow);
         }
     for (; k < depth; k++) out[k] = kernel_bf16(x[k * stride]);
@@ -131,20 +135,6 @@ INLINE void pack_block(const product_mode mode, const kernel_product_shape *shap
         pack_floats(x, shape->row_stride, shape->depth_stride, height, depth, out);
         if (mode == MODE_BF16 && depth % 2)
             memset(out + depth * height, 0, height * sizeof(float));
-        return;
-    }
-    if (mode == MODE_BF16 && shape->row_stride == 1) {
-        /* The rows lie side by side already. */
-        uint32_t *to = (uint32_t *)out;
-        for (size_t k = 0; k < depth; k += 2, to += height) {
-            const float *low = (const float *)x + k * shape->depth_stride;
-            const float *high = low + shape->depth_stride;
-            if (k + 1 < depth)
-                for (size_t i = 0; i < height; i++)
-                    to[i] = kernel_bf16(low[i]) | (uint32_t)kernel_bf16(high[i]) << 16;
-            else
-                for (size_t i = 0; i < height; i++) to[i] = kernel_bf16(low[i]);
-        }
         return;
     }
     /* Rows of units, which then interleave. */
@@ -210,6 +200,73 @@ INLINE size_t rows_of_block(size_t row, size_t rows) {
     return rows - row < ROW_BLOCK ? rows - row : ROW_BLOCK;
 }
 
+/* out = low and high as pairs of bf16; without high, with 0. */
+INLINE void round_pairs(const float *low, const float *high, size_t count, uint32_t *out) {
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        bits_vec pairs = rounded_bits(load(low + i)) >> 16;
+        if (high) pairs |= rounded_bits(load(high + i)) & 0xffff0000u;
+        memcpy(out + i, &pairs, sizeof pairs);
+    }
+    for (; i < count; i++)
+        out[i] = kernel_bf16(low[i]) | (high ? (uint32_t)kernel_bf16(high[i]) << 16 : 0);
+}
+
+/* Where the strips of a block of rows are packed: each row of it takes `row_size` units, and
+ * `skipped` of them are of depth blocks before. */
+typedef struct strip_space {
+    float *base;
+    size_t row_size, skipped;
+} strip_space;
+
+/* A block of rows that lie side by side, of floats: dealt out to its strips one depth index
+ * after the other, so that every cache line is read once. x: of its first row and index. */
+static void deal_rows(const product_mode mode, const kernel_product_shape *shape,
+    const float *x, size_t height, size_t depth, strip_space out) {
+    const size_t count = strip_count(mode, height);
+    const size_t span = block_depth(mode), units = block_units(mode);
+    const size_t step = mode == MODE_BF16 && MULTIPLIES_BF16 ? 2 : 1;
+    const size_t end = mode == MODE_BF16 ? (depth + 1) / 2 * 2 : depth;
+    size_t firsts[ROW_BLOCK + 1];
+    for (size_t s = 0; s <= count; s++) firsts[s] = strip_first(s, count, height);
+    for (size_t k = 0; k < end; k += step) {
+        const float *row = x + k * shape->depth_stride;
+        float made[ROW_BLOCK];
+        if (step == 2)
+            round_pairs(row, k + 1 < depth ? row + shape->depth_stride : NULL, height,
+                (uint32_t *)made);
+        else if (k == depth)
+            memset(made, 0, sizeof made);
+        if (step == 2 || k == depth) row = made;
+        size_t at = out.skipped + k / span * units + k % span / step;
+        for (size_t s = 0; s < count; s++) {
+            size_t first = firsts[s], tall = firsts[s + 1] - first;
+            float *to = out.base + first * out.row_size + at * tall;
+            if (tall == TILE_ROWS)
+                memcpy(to, row + first, TILE_ROWS * sizeof *to);
+            else
+                for (size_t i = 0; i < tall; i++) to[i] = row[first + i];
+        }
+    }
+}
+
+/* A block of rows, of depth indices [start, start + depth): strip after strip. */
+static void pack_strips(const product_mode mode, const kernel_product_shape *shape,
+    const void *x, size_t row, size_t start, size_t depth, strip_space out) {
+    const size_t height = rows_of_block(row, shape->rows), count = strip_count(mode, height);
+    if (shape->row_stride == 1 && mode < MODE_INT8) {
+        const float *from = (const float *)x + row + start * shape->depth_stride;
+        deal_rows(mode, shape, from, height, depth, out);
+        return;
+    }
+    for (size_t s = 0; s < count; s++) {
+        size_t first = strip_first(s, count, height);
+        size_t tall = strip_first(s + 1, count, height) - first;
+        pack_rows(mode, shape, x, row + first, start, tall, depth,
+            out.base + first * out.row_size + out.skipped * tall);
+    }
+}
+
 static size_t depth_blocks(const kernel_product_shape *shape) {
     size_t span = block_depth(mode_of(shape));
     return (shape->depth + span - 1) / span;
@@ -226,13 +283,9 @@ static void pack_row_blocks(const kernel_product_shape *shape, const void *x,
     const size_t start = first_block * span;
     const size_t end = end_block * span < shape->depth ? end_block * span : shape->depth;
     for (size_t row = 0; row < shape->rows && start < end; row += ROW_BLOCK) {
-        size_t height = rows_of_block(row, shape->rows), count = strip_count(mode, height);
-        for (size_t s = 0; s < count; s++) {
-            size_t first = row + strip_first(s, count, height);
-            size_t tall = row + strip_first(s + 1, count, height) - first;
-            pack_rows(mode, shape, x, first, start, tall, end - start,
-                out + first * row_size + first_block * block_units(mode) * tall);
-        }
+        strip_space space = {
+            out + row * row_size, row_size, first_block * block_units(mode)};
+        pack_strips(mode, shape, x, row, start, end - start, space);
     }
 }
 
