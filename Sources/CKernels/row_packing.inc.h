@@ -212,8 +212,8 @@ INLINE void round_pairs(const float *low, const float *high, size_t count, uint3
         out[i] = kernel_bf16(low[i]) | (high ? (uint32_t)kernel_bf16(high[i]) << 16 : 0);
 }
 
-/* Where the strips of a block of rows are packed: each row of it takes `row_size` units, and
- * `skipped` of them are of depth blocks before. */
+/* Where the strips of a block of rows are packed: each row of it takes `row_size` units,
+ * and `skipped` of them are of depth blocks before. */
 typedef struct strip_space {
     float *base;
     size_t row_size, skipped;
@@ -253,7 +253,8 @@ static void deal_rows(const product_mode mode, const kernel_product_shape *shape
 /* A block of rows, of depth indices [start, start + depth): strip after strip. */
 static void pack_strips(const product_mode mode, const kernel_product_shape *shape,
     const void *x, size_t row, size_t start, size_t depth, strip_space out) {
-    const size_t height = rows_of_block(row, shape->rows), count = strip_count(mode, height);
+    const size_t height = rows_of_block(row, shape->rows),
+                 count = strip_count(mode, height);
     if (shape->row_stride == 1 && mode < MODE_INT8) {
         const float *from = (const float *)x + row + start * shape->depth_stride;
         deal_rows(mode, shape, from, height, depth, out);
