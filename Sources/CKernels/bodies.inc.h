@@ -26,6 +26,7 @@ const kernel_table TABLE = {
     .pack_rows = pack_row_blocks,
     .quantize = quantize,
     .rms_norm = rms_norm,
+    .rms_norm_again = rms_norm_again,
     .rms_norm_backward = rms_norm_backward,
     .add = add,
     .scale = scale,

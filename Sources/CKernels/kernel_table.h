@@ -17,6 +17,8 @@ typedef struct kernel_table {
         int16_t *out, size_t out_stride, float *row_units);
     void (*rms_norm)(const float *x, size_t x_stride, const float *weight, float epsilon,
         size_t rows, size_t width, float *out, size_t out_stride, float *inverse_rms);
+    void (*rms_norm_again)(const float *x, size_t x_stride, const float *weight,
+        const float *inverse_rms, size_t rows, size_t width, float *out, size_t out_stride);
     void (*rms_norm_backward)(const float *dout, size_t dout_stride, const float *x,
         size_t x_stride, const float *weight, const float *inverse_rms, size_t rows,
         size_t width, float *dx, size_t dx_stride, float *dweight);

@@ -2,11 +2,18 @@
  * rows.inc.h - the layer norm and plain sums, row by row.
  */
 
+INLINE void rms_norm_row(
+    const float *x, const float *weight, float inverse, size_t width, float *out) {
+    size_t i = 0;
+    for (; i + LANES <= width; i += LANES)
+        store(out + i, load(x + i) * inverse * load(weight + i));
+    for (; i < width; i++) out[i] = x[i] * inverse * weight[i];
+}
+
 static void rms_norm(const float *x, size_t x_stride, const float *weight, float epsilon,
     size_t rows, size_t width, float *out, size_t out_stride, float *inverse_rms) {
     for (size_t r = 0; r < rows; r++) {
         const float *from = x + r * x_stride;
-        float *to = out + r * out_stride;
         vec even = splat(0), odd = splat(0);
         size_t i = 0;
         for (; i + 2 * LANES <= width; i += 2 * LANES) {
@@ -18,11 +25,15 @@ static void rms_norm(const float *x, size_t x_stride, const float *weight, float
         for (; i < width; i++) squares = multiply_add_one(from[i], from[i], squares);
         float inverse = 1.0f / sqrtf(squares / (float)width + epsilon);
 
-        for (i = 0; i + LANES <= width; i += LANES)
-            store(to + i, load(from + i) * inverse * load(weight + i));
-        for (; i < width; i++) to[i] = from[i] * inverse * weight[i];
+        rms_norm_row(from, weight, inverse, width, out + r * out_stride);
         if (inverse_rms) inverse_rms[r] = inverse;
     }
+}
+
+static void rms_norm_again(const float *x, size_t x_stride, const float *weight,
+    const float *inverse_rms, size_t rows, size_t width, float *out, size_t out_stride) {
+    for (size_t r = 0; r < rows; r++)
+        rms_norm_row(x + r * x_stride, weight, inverse_rms[r], width, out + r * out_stride);
 }
 
 /* With s = inverse_rms and g = dout * weight:

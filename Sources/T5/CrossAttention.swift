@@ -4,7 +4,6 @@ import Tensors
 package struct CrossAttentionTape {
     let x: Rows
     let inverseRMS: Rows
-    let normed: Rows
     let query: Rows
     /// [source rows, 2 * inner]: keys, values.
     let keyValue: Rows
@@ -21,17 +20,14 @@ package func crossAttention(
     into out: Rows, _ pass: Pass
 ) throws -> CrossAttentionTape {
     let inner = pass.configuration.innerDim
-    let normed = try pass.arena.rows(x.count, x.width)
     let inverseRMS = try pass.arena.rows(1, x.count)
     let query = try pass.arena.rows(x.count, inner)
     let keyValue = try pass.arena.rows(states.count, 2 * inner)
     let attended = try pass.arena.rows(x.count, inner)
     let logSums = try pass.arena.rows(pass.configuration.numHeads, x.count)
 
-    rmsNorm(
-        x, weight: weights.norm.base, epsilon: pass.configuration.layerNormEpsilon, into: normed,
-        inverseRMS: inverseRMS.base, workers: pass.workers)
-    try project(normed, weights.query, into: query, pass)
+    try projectNormed(
+        x, norm: weights.norm, weights.query, into: query, inverseRMS: inverseRMS, pass)
     try project(states, weights.keyValue, into: keyValue, pass)
     try attention(
         q: query, k: keyValue.columns(0..<inner), v: keyValue.columns(inner..<2 * inner),
@@ -43,8 +39,8 @@ package func crossAttention(
     if out.base != x.base { out.copy(from: x) }
     try projectResidual(attended, weights.output, addingTo: out, .crossAttentionOutput, pass)
     return CrossAttentionTape(
-        x: x, inverseRMS: inverseRMS, normed: normed, query: query, keyValue: keyValue,
-        attended: attended, logSums: logSums)
+        x: x, inverseRMS: inverseRMS, query: query, keyValue: keyValue, attended: attended,
+        logSums: logSums)
 }
 
 /// Its backward pass. `stream`: the gradient of out, becomes that of x; adds to `dstates`,
@@ -56,10 +52,10 @@ package func crossAttentionBackward(
     let inner = pass.configuration.innerDim
     let mark = pass.arena.mark()
     defer { pass.arena.rewind(to: mark) }
-    let dattended = try pass.arena.rows(stream.count, inner)
     let dquery = try pass.arena.rows(stream.count, inner, zeroed: true)
+    let belowAttention = pass.arena.mark()
     let dkeyValue = try pass.arena.rows(states.count, 2 * inner, zeroed: true)
-    let dnormed = try pass.arena.rows(stream.count, stream.width)
+    let dattended = try pass.arena.rows(stream.count, inner)
 
     try projectBackward(
         dout: residualGradient(stream, .crossAttentionOutput, pass), tape.attended, weights.output,
@@ -74,9 +70,8 @@ package func crossAttentionBackward(
     try projectBackward(
         dout: dkeyValue, states, weights.keyValue, gradients: gradients.keyValue, into: dstates,
         adds: true, pass)
-    try projectBackward(
-        dout: dquery, tape.normed, weights.query, gradients: gradients.query, into: dnormed, pass)
-    try rmsNormBackward(
-        dnormed, tape.x, weight: weights.norm.base, inverseRMS: tape.inverseRMS.base,
-        addingTo: stream, dweight: gradients.norm.ifAny, arena: pass.arena, workers: pass.workers)
+    pass.arena.rewind(to: belowAttention)
+    try projectNormedBackward(
+        dout: dquery, tape.x, inverseRMS: tape.inverseRMS, norm: weights.norm, weights.query,
+        normGradient: gradients.norm, gradients: gradients.query, addingTo: stream, pass)
 }

@@ -4,7 +4,6 @@ import Tensors
 package struct SelfAttentionTape {
     let x: Rows
     let inverseRMS: Rows
-    let normed: Rows
     /// [rows, 3 * inner]: queries, keys, values.
     let queryKeyValue: Rows
     let attended: Rows
@@ -21,16 +20,13 @@ package func selfAttention(
     causal: Bool, into out: Rows, _ pass: Pass
 ) throws -> SelfAttentionTape {
     let inner = pass.configuration.innerDim
-    let normed = try pass.arena.rows(x.count, x.width)
     let inverseRMS = try pass.arena.rows(1, x.count)
     let qkv = try pass.arena.rows(x.count, 3 * inner)
     let attended = try pass.arena.rows(x.count, inner)
     let logSums = try pass.arena.rows(pass.configuration.numHeads, x.count)
 
-    rmsNorm(
-        x, weight: weights.norm.base, epsilon: pass.configuration.layerNormEpsilon, into: normed,
-        inverseRMS: inverseRMS.base, workers: pass.workers)
-    try project(normed, weights.queryKeyValue, into: qkv, pass)
+    try projectNormed(
+        x, norm: weights.norm, weights.queryKeyValue, into: qkv, inverseRMS: inverseRMS, pass)
     try attention(
         q: qkv.columns(0..<inner), k: qkv.columns(inner..<2 * inner),
         v: qkv.columns(2 * inner..<3 * inner), heads: pass.configuration.numHeads,
@@ -43,8 +39,7 @@ package func selfAttention(
     if out.base != x.base { out.copy(from: x) }
     try projectResidual(attended, weights.output, addingTo: out, .selfAttentionOutput, pass)
     return SelfAttentionTape(
-        x: x, inverseRMS: inverseRMS, normed: normed, queryKeyValue: qkv, attended: attended,
-        logSums: logSums)
+        x: x, inverseRMS: inverseRMS, queryKeyValue: qkv, attended: attended, logSums: logSums)
 }
 
 /// Its backward pass. `stream`: the gradient of out, becomes that of x.
@@ -56,9 +51,9 @@ package func selfAttentionBackward(
     let inner = pass.configuration.innerDim
     let mark = pass.arena.mark()
     defer { pass.arena.rewind(to: mark) }
-    let dattended = try pass.arena.rows(stream.count, inner)
     let dqkv = try pass.arena.rows(stream.count, 3 * inner, zeroed: true)
-    let dnormed = try pass.arena.rows(stream.count, stream.width)
+    let belowAttention = pass.arena.mark()
+    let dattended = try pass.arena.rows(stream.count, inner)
 
     try projectBackward(
         dout: residualGradient(stream, .selfAttentionOutput, pass), tape.attended, weights.output,
@@ -71,10 +66,8 @@ package func selfAttentionBackward(
         causal: causal, dropout: pass.dropout(.selfAttention), addingTo: dqkv.columns(0..<inner),
         dk: dqkv.columns(inner..<2 * inner), dv: dqkv.columns(2 * inner..<3 * inner), dbias: dbias,
         arena: pass.arena, workers: pass.workers)
-    try projectBackward(
-        dout: dqkv, tape.normed, weights.queryKeyValue, gradients: gradients.queryKeyValue,
-        into: dnormed, pass)
-    try rmsNormBackward(
-        dnormed, tape.x, weight: weights.norm.base, inverseRMS: tape.inverseRMS.base,
-        addingTo: stream, dweight: gradients.norm.ifAny, arena: pass.arena, workers: pass.workers)
+    pass.arena.rewind(to: belowAttention)
+    try projectNormedBackward(
+        dout: dqkv, tape.x, inverseRMS: tape.inverseRMS, norm: weights.norm, weights.queryKeyValue,
+        normGradient: gradients.norm, gradients: gradients.queryKeyValue, addingTo: stream, pass)
 }

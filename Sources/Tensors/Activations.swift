@@ -21,7 +21,7 @@ package enum Activation: Sendable {
 
 /// out = act(x), or, gated, act(left half of x) * right half of x.
 ///
-/// x: `[rows, width]` or `[rows, 2 width]`; out: `[rows, width]`.
+/// x: `[rows, width]` or `[rows, 2 width]`; out: `[rows, width]`, may be the left of x.
 package func activate(
     _ activation: Activation, gated: Bool, _ x: Rows, into out: Rows, workers: Workers
 ) {
@@ -33,7 +33,7 @@ package func activate(
     }
 }
 
-/// Its backward pass. Overwrites dx, shaped as x; dout: `[rows, width]`.
+/// Its backward pass. Overwrites dx, shaped as x; dout: `[rows, width]`, may be the left of dx.
 package func activateBackward(
     _ activation: Activation, gated: Bool, dout: Rows, _ x: Rows, into dx: Rows, workers: Workers
 ) {

@@ -18,6 +18,22 @@ package func rmsNorm(
     }
 }
 
+/// The same out, to the bit, from the `inverseRMS` that `rmsNorm` wrote: cheaper to compute again
+/// than to keep.
+package func rmsNormAgain(
+    _ x: Rows, weight: UnsafePointer<Float>, inverseRMS: UnsafePointer<Float>, into out: Rows,
+    workers: Workers
+) {
+    assert(out.count == x.count && out.width == x.width, "out is shaped as x")
+    let weight = Shared(weight), inverseRMS = Shared(inverseRMS)
+    workers.split(x.count, smallest: rowsPerChunk(width: x.width)) { rows in
+        kernel_rms_norm_again(
+            x.base + rows.lowerBound * x.stride, x.stride, weight.pointer,
+            inverseRMS.pointer + rows.lowerBound, rows.count, x.width,
+            out.base + rows.lowerBound * out.stride, out.stride)
+    }
+}
+
 /// Its backward pass. Adds to dx, `[rows, width]`, and to dweight, `[width]`, unless that is nil.
 ///
 /// dweight is summed over chunks of rows that do not depend on the threads.

@@ -105,16 +105,21 @@ struct PassMemory {
     }
 
     private func selfAttentionTape(_ side: Side) -> Int {
-        side.rows * (d + 1 + 4 * inner + c.numHeads)
+        side.rows * (1 + 4 * inner + c.numHeads)
     }
 
     private func crossAttentionTape(_ side: Side) -> Int {
         guard side.sources > 0 else { return 0 }
-        return side.rows * (d + 1 + 2 * inner + c.numHeads) + side.sources * 2 * inner
+        return side.rows * (1 + 2 * inner + c.numHeads) + side.sources * 2 * inner
     }
 
     private func feedForwardTape(_ side: Side) -> Int {
-        side.rows * (d + 1 + hidden + c.dFF)
+        side.rows * (1 + hidden)
+    }
+
+    /// What the activation writes, where it does not work in place.
+    private func activated(_ side: Side) -> Int {
+        c.activatesInPlace ? 0 : side.rows * c.dFF
     }
 
     private func blockTape(_ side: Side) -> Int {
@@ -142,35 +147,49 @@ struct PassMemory {
     private func transient(_ side: Side) -> Int {
         let branch = isDropping ? side.rows * d : 0
         let packing = packing(side, backward: false)
-        let layer =
-            branch
-            + max(
-                selfAttentionTape(side) + max(packing, side.ownKeys),
-                crossAttentionTape(side) + max(packing, side.sourceKeys),
-                feedForwardTape(side) + packing)
-        // Keys are packed before the layers above them are there.
-        let dense = feedForwardTape(side) + side.rows * d
-        let cross = side.sources > 0 ? crossAttentionTape(side) + side.rows * d : 0
-        let above = max(packing, side.sourceKeys - dense, side.ownKeys - dense - cross)
+        // Above each layer's tape, at different times: the normed rows, packed keys, what is
+        // added to the stream.
+        let normed = side.rows * d + packing
+        let own = selfAttentionTape(side) + max(normed, side.ownKeys, branch + packing)
+        let cross = crossAttentionTape(side) + max(normed, side.sourceKeys, branch + packing)
+        let dense = feedForwardTape(side) + max(normed, activated(side) + branch + packing)
         switch side.keeps {
-        case .layers: return kept(side) + branch + above
-        case .inputs: return kept(side) + layer
-        case .nothing: return side.rows * d * 2 + layer
+        case .layers:
+            // Of the last block, whose lower layers run before the upper ones' tapes are there.
+            let belowDense = feedForwardTape(side) + side.rows * d
+            let belowCross =
+                belowDense + (side.sources > 0 ? crossAttentionTape(side) + side.rows * d : 0)
+            let above = max(
+                dense - feedForwardTape(side), cross - crossAttentionTape(side) - belowDense,
+                own - selfAttentionTape(side) - belowCross)
+            return kept(side) + above
+        case .inputs: return kept(side) + max(own, cross, dense)
+        case .nothing: return side.rows * d * 2 + max(own, cross, dense)
         }
     }
 
     private func backward(_ side: Side) -> Int {
         let branch = isDropping ? side.rows * d : 0
-        let own = side.rows * (4 * inner + d)
+        let weights = packing(side, backward: true)
+        /// The right factor of a weight's gradient is packed as well.
+        func packed(_ outputs: Int, _ rows: Int) -> Int {
+            let factor = Self.panels(outputs, rows)
+            return max(weights, options.precision == .bf16 ? factor / 2 : factor)
+        }
+        // A layer's second half gives back what its first half took.
+        let normed = 2 * side.rows * d + packed(d, side.rows)
+        let own =
+            side.rows * 3 * inner
+            + max(branch + side.rows * inner + packed(inner, side.rows), normed)
+        let ofStates = side.sources * 2 * inner + packed(d, side.sources)
         let cross =
-            side.sources > 0 ? side.rows * (2 * inner + d) + side.sources * 2 * inner : 0
-        let dense = side.rows * (c.dFF + hidden + d)
-        // The left factor of a weight's gradient is packed as well.
-        let factor = max(Self.panels(max(d, c.dFF), side.rows), Self.panels(d, side.sources))
-        let packing = max(
-            packing(side, backward: true), options.precision == .bf16 ? factor / 2 : factor)
+            side.sources > 0
+            ? side.rows * inner + max(branch + side.rows * inner + ofStates, normed) : 0
+        let dense =
+            side.rows * hidden
+            + max(branch + activated(side) + packed(c.dFF, side.rows), normed)
         let again = if case .inputs = side.keeps { blockTape(side) } else { 0 }
-        return side.rows * d + max(own, cross, dense) + branch + packing + again
+        return side.rows * d + max(own, cross, dense) + again
     }
 }
 

@@ -66,6 +66,34 @@ extension Kernels {
             }
         }
 
+        @Test("an activation and its backward pass give the same bits in place", arguments: kinds)
+        func inPlace(kind: Activation) throws {
+            let workers = Workers(threads: 2)
+            try Variant.forEach { variant in
+                for gated in [false, true] {
+                    let x = try Sample(3, gated ? 86 : 43, gap: 1, seed: 1, scale: 8)
+                    let dout = try Sample(3, 43, seed: 2), out = try Sample(3, 43, seed: 3)
+                    let dx = try Sample(3, x.rows.width, seed: 4)
+                    activate(kind, gated: gated, x.rows, into: out.rows, workers: workers)
+                    activateBackward(
+                        kind, gated: gated, dout: dout.rows, x.rows, into: dx.rows,
+                        workers: workers)
+
+                    let into = try Sample(3, x.rows.width, gap: 2, seed: 5)
+                    let left = into.rows.columns(0..<43)
+                    left.copy(from: dout.rows)
+                    activateBackward(
+                        kind, gated: gated, dout: left, x.rows, into: into.rows, workers: workers)
+                    #expect(sameBits(into.values, dx.values), "\(variant) gated \(gated)")
+                    into.rows.copy(from: x.rows)
+                    activate(kind, gated: gated, into.rows, into: left, workers: workers)
+                    let found = (0..<3).flatMap { Array(left[$0]) }
+                    #expect(sameBits(found, out.values), "\(variant) gated \(gated)")
+                    #expect(into.strayWrites == 0)
+                }
+            }
+        }
+
         @Test("activations stay finite far out", arguments: kinds)
         func extremes(kind: Activation) throws {
             try Variant.forEach { variant in

@@ -112,6 +112,26 @@ extension Kernels {
             }
         }
 
+        @Test(
+            "the layer norm computed again has the bits it had", arguments: [1, 12, 33, 64, 768])
+        func rmsNormAgain(width: Int) throws {
+            let x = try Sample(70, width, gap: 1, seed: 1), weight = try Sample(1, width, seed: 2)
+            let out = try Sample(70, width, gap: 2, seed: 3), inverse = try Sample(70, 1, seed: 4)
+            try Variant.forEach { variant in
+                Tensors.rmsNorm(
+                    x.rows, weight: weight.base, epsilon: 0.1, into: out.rows,
+                    inverseRMS: inverse.base, workers: Workers(threads: 1))
+                for threads in [1, 3] {
+                    let again = try Sample(70, width, gap: 3, seed: 5)
+                    Tensors.rmsNormAgain(
+                        x.rows, weight: weight.base, inverseRMS: inverse.base, into: again.rows,
+                        workers: Workers(threads: threads))
+                    #expect(sameBits(again.values, out.values), "\(variant): \(threads) threads")
+                    #expect(again.strayWrites == 0)
+                }
+            }
+        }
+
         @Test("sums and multiples of rows touch nothing else")
         func sums() throws {
             try Variant.forEach { variant in

@@ -117,6 +117,10 @@ void kernel_quantize(const float *x, size_t x_stride, size_t rows, size_t depth,
 void kernel_rms_norm(const float *x, size_t x_stride, const float *weight, float epsilon,
     size_t rows, size_t width, float *out, size_t out_stride, float *inverse_rms);
 
+/* The same out, to the bit, from the inverse_rms that kernel_rms_norm wrote. */
+void kernel_rms_norm_again(const float *x, size_t x_stride, const float *weight,
+    const float *inverse_rms, size_t rows, size_t width, float *out, size_t out_stride);
+
 /* Adds to dx, [rows, width], and dweight, [width]. */
 void kernel_rms_norm_backward(const float *dout, size_t dout_stride, const float *x,
     size_t x_stride, const float *weight, const float *inverse_rms, size_t rows,
@@ -138,11 +142,11 @@ typedef enum kernel_activation {
 } kernel_activation;
 
 /* out[r, i] = act(x[r, i]), or, gated, act(x[r, i]) * x[r, width + i]. x: [rows, width] or
- * [rows, 2 * width]; out: [rows, width]. */
+ * [rows, 2 * width]; out: [rows, width]. out may be x. */
 void kernel_activate(kernel_activation activation, int gated, const float *x,
     size_t x_stride, size_t rows, size_t width, float *out, size_t out_stride);
 
-/* Overwrites dx, shaped as x. dx may not be dout. */
+/* Overwrites dx, shaped as x. Rows of dout may be the beginnings of those of dx. */
 void kernel_activate_backward(kernel_activation activation, int gated, const float *dout,
     size_t dout_stride, const float *x, size_t x_stride, size_t rows, size_t width,
     float *dx, size_t dx_stride);
