@@ -54,7 +54,7 @@ package final class Gradients: Sendable {
         network = try snapshot.network(
             projection: { indices, _ in
                 Projection(
-                    indices.map { views.whole($0) ?? none }, adapters: views.adapters(indices),
+                    views.parts(indices) { _ in none }, adapters: views.adapters(indices),
                     chosen: views.chosen(indices))
             },
             table: { index, _ in views.whole(index) ?? none })

@@ -23,7 +23,8 @@ package struct Projection: Sendable {
         chosen = nil
     }
 
-    /// - Parameter parts: of gradients, a part that is not trained has no rows.
+    /// - Parameter parts: one or more matrices each; of gradients, as many as of the weights, and
+    ///   one that is not trained has no rows.
     package init(_ parts: [Rows], adapters: [Adapter] = [], chosen: ChosenRows? = nil) {
         storage = .plain(parts)
         self.adapters = adapters

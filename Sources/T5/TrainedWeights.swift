@@ -29,8 +29,7 @@ package final class TrainedWeights: Sendable {
                 guard indices.contains(where: { layout.shares[$0].needsPlain }) else {
                     return Projection(packed, adapters: adapters)
                 }
-                let parts = try indices.map { index in
-                    if let trained = views.whole(index) { return trained }
+                let parts = try views.parts(indices) { index in
                     let parameter = layout.base.parameters[index]
                     let copy = try FloatBuffer(count: parameter.count)
                     snapshot.read(

@@ -89,7 +89,9 @@ struct PassMemory {
             let size = Self.panels(parameter.rows, parameter.columns)
             let packed = options.precision == .bf16 ? size / 2 : size
             switch layout.shares[index] {
-            case .whole, .rows: return packed
+            // With what stands beside it, if that is trained, too.
+            case .whole: return packed * sharing(parameter)
+            case .rows: return packed
             // Unpacked, then packed the other way round; with it what stands beside it.
             case .frozen, .factors: return backward ? (size + packed) * sharing(parameter) : 0
             }
