@@ -90,8 +90,7 @@ void kernel_rms_norm(const float *x, size_t x_stride, const float *weight, float
 
 void kernel_rms_norm_again(const float *x, size_t x_stride, const float *weight,
     const float *inverse_rms, size_t rows, size_t width, float *out, size_t out_stride) {
-    table()->rms_norm_again(
-        x, x_stride, weight, inverse_rms, rows, width, out, out_stride);
+    table()->rms_norm_again(x, x_stride, weight, inverse_rms, rows, width, out, out_stride);
 }
 
 void kernel_rms_norm_backward(const float *dout, size_t dout_stride, const float *x,
