@@ -80,7 +80,9 @@ typedef struct prefetch {
     size_t step;
 } prefetch;
 
-/* What the integer sums of an int8 product count: of each row, and of each column. */
+/* What the integer sums of an int8 product count: of each row, and of each column. Passed
+ * by address: by value it would be copied right after it is written, which processors wait
+ * for. */
 typedef struct units {
     const float *rows, *columns;
 } units;
@@ -185,9 +187,11 @@ INLINE void tile(const product_mode mode, const size_t height, const int streams
 
 /* `height` rows by the first `columns` columns of a panel, a depth block or less. */
 INLINE void strip(const product_mode mode, const size_t height, const int streams,
-    size_t steps, const float *rows, const char *panel, prefetch ahead, units units,
+    size_t steps, const float *rows, const char *panel, prefetch ahead, const units *of,
     size_t columns, float *out, size_t out_stride, int adds) {
     const size_t width = tile_vectors(mode, height) * LANES;
+    units units = {NULL, NULL};
+    if (mode >= MODE_INT8) units = *of;
     for (size_t n = 0; n < columns; n += width) {
         const char *here = panel + n * (STEP_BYTES / KERNEL_PANEL);
         if (mode >= MODE_INT8 && n > 0) units.columns += width;
@@ -207,14 +211,15 @@ INLINE void strip(const product_mode mode, const size_t height, const int stream
 }
 
 typedef void strip_product(size_t steps, const float *rows, const char *panel,
-    prefetch ahead, units units, size_t columns, float *out, size_t out_stride, int adds);
+    prefetch ahead, const units *of, size_t columns, float *out, size_t out_stride,
+    int adds);
 
 #define STRIP_OF(mode, height, streams)                                                    \
     static void strip_##mode##_##height##_##streams(size_t steps, const float *rows,       \
-        const char *panel, prefetch ahead, units units, size_t columns, float *out,        \
+        const char *panel, prefetch ahead, const units *of, size_t columns, float *out,    \
         size_t out_stride, int adds) {                                                     \
-        strip(MODE_##mode, height, streams, steps, rows, panel, ahead, units, columns,     \
-            out, out_stride, adds);                                                        \
+        strip(MODE_##mode, height, streams, steps, rows, panel, ahead, of, columns, out,   \
+            out_stride, adds);                                                             \
     }
 #define STRIPS_OF(mode, height) STRIP_OF(mode, height, 0) STRIP_OF(mode, height, 1)
 #define STRIP(height)                                                                      \
@@ -318,7 +323,7 @@ static void product(const kernel_product_shape *shape, const void *x,
                         strips[mode][count == 1][tall](part,
                             packed + first * row_size +
                                 k / block * block_units(mode) * tall,
-                            here, ahead, units, width, to + first * shape->out_stride,
+                            here, ahead, &units, width, to + first * shape->out_stride,
                             shape->out_stride, shape->adds || start + k > 0);
                     }
                 }

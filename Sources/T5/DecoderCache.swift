@@ -139,14 +139,12 @@ package final class DecoderCache {
             into: normed, inverseRMS: nil, workers: workers)
         try project(normed, weights.queryKeyValue, into: qkv, pass)
 
-        let cached = slots.map { ownKeyValues[index].all[$0] }
-        setKeyValues(
-            k: qkv.columns(inner..<2 * inner), v: qkv.columns(2 * inner..<3 * inner), cached,
-            positions: positions, workers: workers)
         attentionStep(
-            q: qkv.columns(0..<inner), cached, counts: positions.map { $0 + 1 },
-            heads: pass.configuration.numHeads, dKV: pass.configuration.dKV,
-            positions: positions, bias: biases[index], into: attended, workers: workers)
+            q: qkv.columns(0..<inner),
+            new: (qkv.columns(inner..<2 * inner), qkv.columns(2 * inner..<3 * inner)),
+            slots.map { ownKeyValues[index].all[$0] }, counts: positions.map { $0 + 1 },
+            sharing: Self.runs(slots), heads: pass.configuration.numHeads,
+            dKV: pass.configuration.dKV, bias: biases[index], into: attended, workers: workers)
         try project(attended, weights.output, into: x, adds: true, pass)
     }
 
@@ -166,8 +164,8 @@ package final class DecoderCache {
         let counts = cached.map(\.capacity)
         attentionStep(
             q: query, cached, counts: counts, sharing: Self.runs(sourceOfRow),
-            heads: pass.configuration.numHeads, dKV: pass.configuration.dKV, positions: nil,
-            bias: nil, into: attended, workers: workers)
+            heads: pass.configuration.numHeads, dKV: pass.configuration.dKV, bias: nil,
+            into: attended, workers: workers)
         if let weightsOut {
             addMeanAttention(
                 q: query, cached, counts: counts, heads: pass.configuration.numHeads,

@@ -213,6 +213,14 @@ typedef struct kernel_attention_shape {
 void kernel_attention(const kernel_attention_shape *shape, const float *q, const void *keys,
     const void *values, const float *bias, float *out, float *log_sums);
 
+/* Writes one position's key and value, [d_kv] each, of one head, into keys and values
+ * packed as kernel_attention reads them; of bf16, an even position's clears the odd one
+ * behind it. kernel_ask_key_value: brings near what that is going to write. */
+void kernel_set_key_value(kernel_weights weights, const float *k, const float *v,
+    size_t d_kv, size_t position, size_t value_rows, void *keys, void *values);
+void kernel_ask_key_value(kernel_weights weights, size_t d_kv, size_t position,
+    size_t value_rows, void *keys, void *values);
+
 /* Its backward pass; dq, dk, dv have the strides of q, k, v; dout has out's. Adds to dq,
  * dk, dv and to dbias, indexed as bias (NULL if bias is). scratch:
  * [kernel_attention_scratch], need not be set. */
