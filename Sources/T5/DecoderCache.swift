@@ -45,21 +45,29 @@ package final class DecoderCache {
             [Int](repeating: $0, count: slotsPerSource)
         }
         lengths = [Int](repeating: 0, count: sourceOfSlot.count)
-        let scratch = Arena()
-        let pass = Pass(snapshot.configuration, arena: scratch, workers: workers)
+        let pass = Pass(snapshot.configuration, arena: Arena(), workers: workers)
         crossKeyValues = try decoder.blocks.map { block in
-            scratch.reset()
             guard let cross = block.crossAttention else {
                 return ([], try FloatBuffer(count: 0))
             }
             let shape = KeyValueShape(snapshot.configuration, cross.keyValue)
             let memory = try FloatBuffer(count: packedFloats(encoder.sources, shape))
-            let plain = try scratch.rows(encoder.states.count, 2 * inner)
-            try project(encoder.states, cross.keyValue, into: plain, pass)
-            let packed = packKeyValues(
-                k: plain.columns(0..<inner), v: plain.columns(inner..<2 * inner), encoder.sources,
-                shape, into: memory.base, workers: workers)
-            return (packed, memory)
+            return (keyValues(encoder.sources, shape, in: memory.base), memory)
+        }
+        let packed = crossKeyValues
+        try sources.forEachPart(pass) { part, pass in
+            let sources = encoder.sources.part(part), rows = encoder.sources.rows(part)
+            for (index, block) in decoder.blocks.enumerated() {
+                guard let cross = block.crossAttention else { continue }
+                let mark = pass.arena.mark()
+                defer { pass.arena.rewind(to: mark) }
+                let plain = try pass.arena.rows(rows.count, 2 * inner)
+                try project(encoder.states.rows(rows), cross.keyValue, into: plain, pass)
+                fill(
+                    Array(packed[index].all[part]), k: plain.columns(0..<inner),
+                    v: plain.columns(inner..<2 * inner), sources,
+                    KeyValueShape(snapshot.configuration, cross.keyValue), workers: pass.workers)
+            }
         }
     }
 
@@ -119,12 +127,16 @@ package final class DecoderCache {
         return positions
     }
 
-    /// Makes slot `target` a second copy of the sequence in slot `source`, of the same input.
-    package func copy(_ source: Int, to target: Int) {
-        lengths[target] = lengths[source]
-        for block in ownKeyValues {
-            block.all[target].copy(lengths[source], from: block.all[source])
+    /// Makes each slot `to` a second copy of the sequence in slot `from`, of the same input.
+    /// No slot that is copied is overwritten.
+    package func copy(_ copies: [(from: Int, to: Int)]) {
+        let blocks = ownKeyValues
+        workers.forEach(copies.count * blocks.count) { chunk in
+            let (from, to) = copies[chunk / blocks.count]
+            let all = blocks[chunk % blocks.count].all
+            all[to].copy(lengths[from], from: all[from])
         }
+        for (from, to) in copies { lengths[to] = lengths[from] }
     }
 
     private func attendToOwn(

@@ -118,15 +118,31 @@ package func packKeyValues(
     k: Rows, v: Rows, _ keys: Ragged, _ shape: KeyValueShape,
     into memory: UnsafeMutablePointer<Float>, workers: Workers
 ) -> [KeyValues] {
-    let (heads, dKV) = (shape.heads, shape.dKV)
-    var packed: [KeyValues] = []
+    let all = keyValues(keys, shape, in: memory)
+    fill(all, k: k, v: v, keys, shape, workers: workers)
+    return all
+}
+
+/// Room for the keys and values of every sequence; the floats are of `memory`, `packedFloats`.
+package func keyValues(
+    _ keys: Ragged, _ shape: KeyValueShape, in memory: UnsafeMutablePointer<Float>
+) -> [KeyValues] {
+    var all: [KeyValues] = []
     var next = memory
     for sequence in 0..<keys.count {
         let count = keys.range(sequence).count
-        packed.append(KeyValues(base: next, shape, capacity: count))
+        all.append(KeyValues(base: next, shape, capacity: count))
         next += shape.floats(count)
     }
-    let all = packed
+    return all
+}
+
+/// Packs the keys and values of every sequence. k, v: `[key rows, heads * dKV]`.
+package func fill(
+    _ all: [KeyValues], k: Rows, v: Rows, _ keys: Ragged, _ shape: KeyValueShape,
+    workers: Workers
+) {
+    let (heads, dKV) = (shape.heads, shape.dKV)
     // A float takes about half a nanosecond.
     let smallest = max(1, 20_000 / max(keys.total / max(keys.count, 1) * dKV, 1))
     workers.split(keys.count * heads, smallest: smallest) { chunks in
@@ -135,7 +151,6 @@ package func packKeyValues(
             all[chunk / heads].fill(head: chunk % heads, k: k.rows(rows), v: v.rows(rows))
         }
     }
-    return packed
 }
 
 /// What `packKeyValues` needs.

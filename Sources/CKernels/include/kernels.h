@@ -157,6 +157,10 @@ float kernel_exp(const float *x, float offset, size_t count, float *out);
 /* The lowest index of the largest value. count > 0. */
 size_t kernel_argmax(const float *x, size_t count);
 
+/* The lowest index from `first` on with x[i] + added > floor; count if there is none. */
+size_t kernel_next_above(
+    const float *x, size_t first, size_t count, float added, float floor);
+
 /* Where exact[n] lies within size * errors[n] of scores[n] for every n: writes, ascending,
  * the indices that may be the largest of `exact`; returns their number, or room + 1 if
  * there are more than `room`. size and errors are not negative; a score of -inf is never
