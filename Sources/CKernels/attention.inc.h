@@ -41,14 +41,21 @@ INLINE const char *panel_at(const product_mode mode, const void *panels, size_t 
            (column / KERNEL_PANEL * steps + first / grain) * STEP_BYTES;
 }
 
+/* How far ahead of a lone strip memory is asked: a head or a part of one. */
+enum { FAR = 16384 };
+
 /* out (+)= a packed strip of `height` rows by `columns` of one panel, `depth` of it from
- * `panel` on; asks for what begins at `next` while it computes, if that is not NULL. */
-static void panel_product(const product_mode mode, size_t height, size_t depth,
+ * `panel` on; asks for what begins at `next` while it computes, if that is not NULL.
+ * alone: there is no other strip, so that memory is what it waits for. */
+static void panel_product(const product_mode mode, int alone, size_t height, size_t depth,
     const float *packed, const char *panel, const char *next, size_t columns, float *out,
     size_t out_stride, int adds) {
     size_t steps = (depth + step_depth(mode) - 1) / step_depth(mode);
     prefetch ahead = {next ? next : panel, next ? STEP_BYTES : 0};
-    strips[mode][0][height](
+    if (alone && next)
+        for (size_t i = 0; i < steps * STEP_BYTES; i += 64)
+            __builtin_prefetch(panel + FAR + i, 0, 2);
+    strips[mode][alone && height > 2][height](
         steps, packed, panel, ahead, NULL, columns, out, out_stride, adds);
 }
 
@@ -70,7 +77,7 @@ static void block_scores(const product_mode mode, const kernel_attention_shape *
                 pack_rows(mode, &rows, q, n, start, tall, depth, packed + n * DEPTH_BLOCK);
             for (size_t key = 0; key < KEY_BLOCK && first + key < shape->keys;
                  key += KERNEL_PANEL)
-                panel_product(mode, tall, depth, packed + n * DEPTH_BLOCK,
+                panel_product(mode, strip_total == 1, tall, depth, packed + n * DEPTH_BLOCK,
                     panel_at(mode, keys, first + key, shape->d_kv, start),
                     s == 0 ? panel_at(mode, values, key, shape->value_rows, first) : NULL,
                     KERNEL_PANEL, scores + n * KEY_BLOCK + key, KEY_BLOCK, start > 0);
@@ -91,7 +98,7 @@ static void block_values(const product_mode mode, const kernel_attention_shape *
         pack_rows(mode, &rows, weights, n, 0, tall, depth, packed);
         for (size_t d = 0; d < shape->d_kv; d += KERNEL_PANEL) {
             size_t left = shape->d_kv - d;
-            panel_product(mode, tall, depth, packed,
+            panel_product(mode, strip_total == 1, tall, depth, packed,
                 panel_at(mode, values, d, shape->value_rows, first),
                 s == 0 ? panel_at(mode, next_keys, d, shape->d_kv, 0) : NULL,
                 left < KERNEL_PANEL ? left : KERNEL_PANEL, out + n * shape->out_stride + d,

@@ -111,15 +111,16 @@ INLINE vec accumulate(const product_mode mode, vec x, vec weights, vec sum) {
 /* One row or two read weights as fast as memory gives them, straight into the nearest
  * cache. More rows take longer over a step: if they are the only strip (`streams`), lines
  * wait in the second cache, which can ask for more of them at once, and come nearer a
- * little ahead. */
+ * little ahead. One query or two of attention, the only strips as low as that among others
+ * (not `streams`), leave lines in the second cache. */
 enum { NEAR = 8 * STEP_BYTES };
 
 INLINE void ask_ahead(
     const size_t height, const int streams, const char *panel, const prefetch *ahead) {
     UNROLLED for (size_t line = 0; line < STEP_BYTES; line += 64) {
-        if (streams && height > 2) {
+        if (streams == (height > 2)) {
             __builtin_prefetch(ahead->at + line, 0, 2);
-            __builtin_prefetch(panel + NEAR + line);
+            if (streams) __builtin_prefetch(panel + NEAR + line);
         } else {
             __builtin_prefetch(ahead->at + line);
         }

@@ -16,6 +16,10 @@
 INLINE void interleave(const float *from, size_t stride, size_t height, size_t steps,
     float *out, size_t out_stride) {
     size_t k = 0;
+    if (height == 1 && out_stride == 1) {
+        memcpy(out, from, steps * sizeof(float));
+        return;
+    }
     if (height >= 4)
         for (; k + 4 <= steps; k += 4)
             for (size_t row = 0; row < height; row += 4) {
