@@ -199,22 +199,26 @@ package final class DecoderCache {
     /// Makes room for `positions` of every sequence; doubles, so that growing costs little.
     private func reserve(_ positions: Int) throws {
         guard positions > capacity else { return }
-        let grown = min(max(positions, 2 * capacity, 32), max(longest, positions))
-        ownKeyValues = try decoder.blocks.indices.map { index in
-            let shape = KeyValueShape(
-                snapshot.configuration, decoder.blocks[index].selfAttention.queryKeyValue)
+        let grown = min(max(positions, 2 * capacity, 64), max(longest, positions))
+        let before = ownKeyValues, slots = lengths.count
+        let after = try decoder.blocks.map { block in
+            let shape = KeyValueShape(snapshot.configuration, block.selfAttention.queryKeyValue)
             let size = shape.floats(grown)
-            let memory = try FloatBuffer(count: lengths.count * size, zeroed: true)
+            let memory = try FloatBuffer(count: slots * size)
             let all = lengths.indices.map {
                 KeyValues(base: memory.base + $0 * size, shape, capacity: grown)
             }
-            if capacity > 0 {
-                for (slot, length) in lengths.enumerated() {
-                    all[slot].copy(length, from: ownKeyValues[index].all[slot])
-                }
-            }
-            return (all, memory)
+            return (all: all, memory: memory)
         }
+        // Memory is touched for the first time: the system clears it, on the thread that asks.
+        workers.forEach(after.count * slots) { chunk in
+            let (index, slot) = chunk.quotientAndRemainder(dividingBy: slots)
+            after[index].all[slot].clear()
+            if !before.isEmpty {
+                after[index].all[slot].copy(lengths[slot], from: before[index].all[slot])
+            }
+        }
+        ownKeyValues = after
         biasArena.reset()
         biases = try decoder.biases(
             RelativeBuckets(snapshot.configuration, bidirectional: false, longest: grown),

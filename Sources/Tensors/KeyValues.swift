@@ -86,6 +86,11 @@ package struct KeyValues: @unchecked Sendable {
             shape.precision.kernel, shape.dKV, position, capacity, keys(head), values(head))
     }
 
+    /// Zeroes all positions.
+    package func clear() {
+        base.update(repeating: 0, count: shape.floats(capacity))
+    }
+
     /// Takes over the first `count` positions of another.
     package func copy(_ count: Int, from other: KeyValues) {
         for head in 0..<shape.heads {
