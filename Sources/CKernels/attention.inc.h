@@ -142,7 +142,8 @@ static void attention(const kernel_attention_shape *shape, const float *q, const
                 float highest = row_largest(row, seen);
                 if (highest < most[n]) highest = most[n];
                 float offset = highest == -INFINITY ? 0 : highest;
-                if (most[n] != highest) {
+                /* What nothing was added to is 0 still. */
+                if (most[n] != highest && most[n] != -INFINITY) {
                     float before = exponential(splat(most[n] - offset))[0];
                     sums[n] *= before;
                     float *to = rows + n * shape->out_stride;

@@ -9,7 +9,7 @@
  *   PAIR_ROWS      the same of the others, which need more registers for a step, but for
  *   PAIR_VECTORS   one or two rows: those read weights as one stream in wide tiles, too
  *   DEPTH_BLOCK    depth of one tile, for which a strip and its panel stay in near caches
- *   ROW_BLOCK      rows packed at a time
+ *   ROW_BLOCK      rows packed at a time, unless the caller packs all of them
  *
  * The sum over depth k of one (row, column) is one chain whatever the tile: the products of
  * a depth block in ascending k, from 0; then the blocks in ascending order, each added to
@@ -281,8 +281,11 @@ static void product(const kernel_product_shape *shape, const void *x,
     const size_t grain = step_depth(mode), block = block_depth(mode) / grain;
     const size_t depth = shape->depth, panel_steps = (depth + grain - 1) / grain;
 
-    for (size_t row = 0; row < shape->rows; row += ROW_BLOCK) {
-        size_t height = rows_of_block(row, shape->rows), count = strip_count(mode, height);
+    /* Rows that are packed already meet a panel all at once: it is read from memory once. */
+    const size_t row_block = shape->is_packed ? shape->rows : ROW_BLOCK;
+    for (size_t row = 0; row < shape->rows; row += row_block) {
+        size_t left = shape->rows - row, height = left < row_block ? left : row_block;
+        size_t count = strip_count(mode, height);
         /* As many depth blocks as fit: with few rows a panel is then read in one go. */
         size_t span = WORKSPACE / height / block_units(mode) * block_depth(mode);
         if (shape->is_packed) span = depth;
@@ -302,8 +305,8 @@ static void product(const kernel_product_shape *shape, const void *x,
             for (size_t p = shape->first_panel; p < shape->end_panel; p++) {
                 const char *panel =
                     (const char *)panels + (p * panel_steps + start / grain) * STEP_BYTES;
-                size_t left = shape->columns - p * KERNEL_PANEL;
-                size_t width = left < KERNEL_PANEL ? left : KERNEL_PANEL;
+                size_t columns = shape->columns - p * KERNEL_PANEL;
+                size_t width = columns < KERNEL_PANEL ? columns : KERNEL_PANEL;
                 float *to = out + row * shape->out_stride + p * KERNEL_PANEL;
 
                 for (size_t k = 0; k < steps; k += block) {
@@ -314,7 +317,7 @@ static void product(const kernel_product_shape *shape, const void *x,
                     /* Each strip asks for its share of the next block: memory is then
                      * read while all of them compute. */
                     size_t share = (STEP_BYTES / count + 63) / 64 * 64;
-                    if (count > STEP_BYTES / 64) share = STEP_BYTES / count / 4 * 4;
+                    if (count > STEP_BYTES / 64) share = (STEP_BYTES / count + 3) / 4 * 4;
                     for (size_t s = 0; s < count; s++) {
                         size_t first = strip_first(s, count, height);
                         size_t tall = strip_first(s + 1, count, height) - first;

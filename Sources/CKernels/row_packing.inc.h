@@ -210,10 +210,6 @@ static void pack_rows(const product_mode mode, const kernel_product_shape *shape
     }
 }
 
-INLINE size_t rows_of_block(size_t row, size_t rows) {
-    return rows - row < ROW_BLOCK ? rows - row : ROW_BLOCK;
-}
-
 static size_t depth_blocks(const kernel_product_shape *shape) {
     size_t span = block_depth(mode_of(shape));
     return (shape->depth + span - 1) / span;
@@ -229,14 +225,12 @@ static void pack_row_blocks(const kernel_product_shape *shape, const void *x,
     const size_t row_size = packed_units(mode, shape->depth), span = block_depth(mode);
     const size_t start = first_block * span;
     const size_t end = end_block * span < shape->depth ? end_block * span : shape->depth;
-    for (size_t row = 0; row < shape->rows && start < end; row += ROW_BLOCK) {
-        size_t height = rows_of_block(row, shape->rows), count = strip_count(mode, height);
-        for (size_t s = 0; s < count; s++) {
-            size_t first = row + strip_first(s, count, height);
-            size_t tall = row + strip_first(s + 1, count, height) - first;
-            pack_rows(mode, shape, x, first, start, tall, end - start,
-                out + first * row_size + first_block * block_units(mode) * tall);
-        }
+    const size_t count = strip_count(mode, shape->rows);
+    for (size_t s = 0; s < count && start < end; s++) {
+        size_t first = strip_first(s, count, shape->rows);
+        size_t tall = strip_first(s + 1, count, shape->rows) - first;
+        pack_rows(mode, shape, x, first, start, tall, end - start,
+            out + first * row_size + first_block * block_units(mode) * tall);
     }
 }
 
