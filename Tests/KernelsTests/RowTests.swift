@@ -62,6 +62,23 @@ extension Kernels {
             }
         }
 
+        @Test("the next value above a floor is found, whatever comes before it")
+        func nextAbove() throws {
+            try Variant.forEach { variant in
+                for count in [1, 5, 16, 50] {
+                    let x = try Sample(1, count, seed: count)
+                    x.base[count / 2] = .nan
+                    x.base[count - 1] = -.infinity
+                    for (first, floor) in zip(0..<count, [0, 0.9, -0.5, -.infinity, 2] as [Float]) {
+                        let expected = (first..<count).first { x.base[$0] + 0.25 > floor }
+                        #expect(
+                            kernel_next_above(x.base, first, count, 0.25, floor) == expected
+                                ?? count, "\(variant): \(count) above \(floor)")
+                    }
+                }
+            }
+        }
+
         @Test(
             "the layer norm agrees with double, its backward pass with slopes",
             arguments: [1, 12, 33, 64])
