@@ -69,11 +69,12 @@ extension Kernels {
                     let x = try Sample(1, count, seed: count)
                     x.base[count / 2] = .nan
                     x.base[count - 1] = -.infinity
-                    for (first, floor) in zip(0..<count, [0, 0.9, -0.5, -.infinity, 2] as [Float]) {
-                        let expected = (first..<count).first { x.base[$0] + 0.25 > floor }
-                        #expect(
-                            kernel_next_above(x.base, first, count, 0.25, floor) == expected
-                                ?? count, "\(variant): \(count) above \(floor)")
+                    for floor in [0, 0.2, 0.6, -0.1, -.infinity, 2] as [Float] {
+                        for first in 0...count {
+                            let found = kernel_next_above(x.base, first, count, 0.25, floor)
+                            let expected = (first..<count).first { x.base[$0] + 0.25 > floor }
+                            #expect(found == expected ?? count, "\(variant): above \(floor)")
+                        }
                     }
                 }
             }
