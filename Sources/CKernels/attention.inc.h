@@ -5,7 +5,8 @@
  * exp(score - largest) and the values weighted by it; a new largest score rescales both
  * (Milakov and Gimelshein, 2018). Blocks start at multiples of KEY_BLOCK whatever the
  * query, so a query's result is one chain. Queries take turns at a block while it is in
- * cache.
+ * cache. One query alone waits for memory: products with the keys of a block ask for its
+ * values, and those with its values for the keys that come next.
  */
 
 enum {
@@ -40,22 +41,29 @@ INLINE const char *panel_at(const product_mode mode, const void *panels, size_t 
            (column / KERNEL_PANEL * steps + first / grain) * STEP_BYTES;
 }
 
+/* How far ahead of a lone strip memory is asked: a head or a part of one. */
+enum { FAR = 16384 };
+
 /* out (+)= a packed strip of `height` rows by `columns` of one panel, `depth` of it from
- * `panel` on; asks: for what lies behind that, while it computes. */
-static void panel_product(const product_mode mode, size_t height, size_t depth,
-    const float *packed, const char *panel, int asks, size_t columns, float *out,
+ * `panel` on; asks for what begins at `next` while it computes, if that is not NULL.
+ * alone: there is no other strip, so that memory is what it waits for. */
+static void panel_product(const product_mode mode, int alone, size_t height, size_t depth,
+    const float *packed, const char *panel, const char *next, size_t columns, float *out,
     size_t out_stride, int adds) {
     size_t steps = (depth + step_depth(mode) - 1) / step_depth(mode);
-    prefetch ahead = {panel + steps * STEP_BYTES, asks ? STEP_BYTES : 0};
-    strips[mode][0][height](
-        steps, packed, panel, ahead, (units){NULL, NULL}, columns, out, out_stride, adds);
+    prefetch ahead = {next ? next : panel, next ? STEP_BYTES : 0};
+    if (alone && next)
+        for (size_t i = 0; i < steps * STEP_BYTES; i += 64)
+            __builtin_prefetch(panel + FAR + i, 0, 2);
+    strips[mode][alone && height > 2][height](
+        steps, packed, panel, ahead, NULL, columns, out, out_stride, adds);
 }
 
 /* scores[n, j] = q[n] . k[first + j] for `count` queries, packed or to be packed in strips,
- * and all keys of the block; a chain over d as in products. */
+ * and all keys of the block; a chain over d as in products. Asks for the block's values. */
 static void block_scores(const product_mode mode, const kernel_attention_shape *shape,
-    size_t count, const float *q, const void *keys, size_t first, float *packed,
-    float *scores) {
+    size_t count, const float *q, const void *keys, const void *values, size_t first,
+    float *packed, float *scores) {
     const kernel_product_shape rows = {.row_stride = shape->q_stride, .depth_stride = 1};
     size_t strip_total = strip_count(mode, count);
     for (size_t start = 0; start < shape->d_kv; start += DEPTH_BLOCK) {
@@ -69,17 +77,19 @@ static void block_scores(const product_mode mode, const kernel_attention_shape *
                 pack_rows(mode, &rows, q, n, start, tall, depth, packed + n * DEPTH_BLOCK);
             for (size_t key = 0; key < KEY_BLOCK && first + key < shape->keys;
                  key += KERNEL_PANEL)
-                panel_product(mode, tall, depth, packed + n * DEPTH_BLOCK,
-                    panel_at(mode, keys, first + key, shape->d_kv, start), s == 0,
+                panel_product(mode, strip_total == 1, tall, depth, packed + n * DEPTH_BLOCK,
+                    panel_at(mode, keys, first + key, shape->d_kv, start),
+                    s == 0 ? panel_at(mode, values, key, shape->value_rows, first) : NULL,
                     KERNEL_PANEL, scores + n * KEY_BLOCK + key, KEY_BLOCK, start > 0);
         }
     }
 }
 
-/* out[n] += sum_j weights[n, j] v[first + j], a chain over j, j < depth. */
+/* out[n] += sum_j weights[n, j] v[first + j], a chain over j, j < depth. Asks for the panels
+ * of keys that begin at `next`. */
 static void block_values(const product_mode mode, const kernel_attention_shape *shape,
-    size_t count, size_t depth, const float *weights, const void *values, size_t first,
-    float *packed, float *out) {
+    size_t count, size_t depth, const float *weights, const void *values,
+    const char *next_keys, size_t first, float *packed, float *out) {
     const kernel_product_shape rows = {.row_stride = KEY_BLOCK, .depth_stride = 1};
     size_t strip_total = strip_count(mode, count);
     for (size_t s = 0; s < strip_total; s++) {
@@ -88,8 +98,9 @@ static void block_values(const product_mode mode, const kernel_attention_shape *
         pack_rows(mode, &rows, weights, n, 0, tall, depth, packed);
         for (size_t d = 0; d < shape->d_kv; d += KERNEL_PANEL) {
             size_t left = shape->d_kv - d;
-            panel_product(mode, tall, depth, packed,
-                panel_at(mode, values, d, shape->value_rows, first), s == 0,
+            panel_product(mode, strip_total == 1, tall, depth, packed,
+                panel_at(mode, values, d, shape->value_rows, first),
+                s == 0 ? panel_at(mode, next_keys, d, shape->d_kv, 0) : NULL,
                 left < KERNEL_PANEL ? left : KERNEL_PANEL, out + n * shape->out_stride + d,
                 shape->out_stride, 1);
         }
@@ -115,8 +126,8 @@ static void attention(const kernel_attention_shape *shape, const float *q, const
             /* The last query of the group sees most. */
             size_t depth = block_keys(first, visible_keys(shape, group + count - 1));
             if (depth == 0) break;
-            block_scores(mode, shape, count, q + group * shape->q_stride, keys, first,
-                packed_queries, scores);
+            block_scores(mode, shape, count, q + group * shape->q_stride, keys, values,
+                first, packed_queries, scores);
             for (size_t n = 0; n < count; n++) {
                 size_t i = group + n;
                 float *row = scores + n * KEY_BLOCK;
@@ -131,7 +142,8 @@ static void attention(const kernel_attention_shape *shape, const float *q, const
                 float highest = row_largest(row, seen);
                 if (highest < most[n]) highest = most[n];
                 float offset = highest == -INFINITY ? 0 : highest;
-                if (most[n] != highest) {
+                /* What nothing was added to is 0 still. */
+                if (most[n] != highest && most[n] != -INFINITY) {
                     float before = exponential(splat(most[n] - offset))[0];
                     sums[n] *= before;
                     float *to = rows + n * shape->out_stride;
@@ -142,7 +154,11 @@ static void attention(const kernel_attention_shape *shape, const float *q, const
                 if (shape->dropout.threshold)
                     drop(&shape->dropout, pair(shape, i, first), seen, row);
             }
-            block_values(mode, shape, count, depth, scores, values, first, packed, rows);
+            /* After its last block a head is followed by the next one. */
+            size_t behind = first + KEY_BLOCK < shape->keys ? first + KEY_BLOCK
+                            : shape->value_rows + KERNEL_PANEL - 1;
+            block_values(mode, shape, count, depth, scores, values,
+                panel_at(mode, keys, behind, shape->d_kv, 0), first, packed, rows);
         }
         for (size_t n = 0; n < count; n++) {
             float *row = rows + n * shape->out_stride;

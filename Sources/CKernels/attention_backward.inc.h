@@ -67,8 +67,8 @@ static void attention_product(size_t count, size_t depth, const float *left,
         size_t tall = strip_first(s + 1, strip_total, count) - n;
         pack_floats(left + n * row_stride, row_stride, depth_stride, tall, depth, packed);
         for (size_t c = 0; c < columns; c += KERNEL_PANEL)
-            panel_product(MODE_FLOAT32, tall, depth, packed,
-                (const char *)(panels + c * length), 0,
+            panel_product(MODE_FLOAT32, 0, tall, depth, packed,
+                (const char *)(panels + c * length), NULL,
                 columns - c < KERNEL_PANEL ? columns - c : KERNEL_PANEL,
                 out + n * out_stride + c, out_stride, adds);
     }

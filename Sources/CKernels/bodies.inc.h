@@ -35,6 +35,7 @@ const kernel_table TABLE = {
     .log_sum_exp = log_sum_exp,
     .exp = exp_row,
     .argmax = argmax,
+    .next_above = next_above,
     .candidates = candidates,
     .attention = attention,
     .attention_backward = attention_backward,

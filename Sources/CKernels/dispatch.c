@@ -137,6 +137,11 @@ size_t kernel_candidates(const float *scores, const float *errors, float size, s
 
 size_t kernel_argmax(const float *x, size_t count) { return table()->argmax(x, count); }
 
+size_t kernel_next_above(
+    const float *x, size_t first, size_t count, float added, float floor) {
+    return table()->next_above(x, first, count, added, floor);
+}
+
 void kernel_attention(const kernel_attention_shape *shape, const float *q, const void *keys,
     const void *values, const float *bias, float *out, float *log_sums) {
     table()->attention(shape, q, keys, values, bias, out, log_sums);

@@ -34,6 +34,8 @@ typedef struct kernel_table {
     float (*log_sum_exp)(const float *x, size_t count);
     float (*exp)(const float *x, float offset, size_t count, float *out);
     size_t (*argmax)(const float *x, size_t count);
+    size_t (*next_above)(
+        const float *x, size_t first, size_t count, float added, float floor);
     size_t (*candidates)(const float *scores, const float *errors, float size, size_t count,
         int32_t *indices, size_t room);
     void (*attention)(const kernel_attention_shape *shape, const float *q, const void *keys,

@@ -250,3 +250,46 @@ void kernel_unpack(kernel_weights weights, const void *panels, const float *colu
         }
     }
 }
+
+/* Where a position's value lies in the panel that column d is the first of. */
+static uint32_t *value_at(
+    void *values, kernel_weights weights, size_t d, size_t position, size_t value_rows) {
+    size_t step = weights == KERNEL_BF16 ? position / 2 : position;
+    return column_at(values, weights, d, value_rows) + step * KERNEL_PANEL;
+}
+
+void kernel_set_key_value(kernel_weights weights, const float *k, const float *v,
+    size_t d_kv, size_t position, size_t value_rows, void *keys, void *values) {
+    uint32_t *key = column_at(keys, weights, position, d_kv);
+    if (weights == KERNEL_BF16) {
+        for (size_t d = 0; d + 1 < d_kv; d += 2, key += KERNEL_PANEL)
+            *key = kernel_bf16(k[d]) | (uint32_t)kernel_bf16(k[d + 1]) << 16;
+        if (d_kv % 2) *key = kernel_bf16(k[d_kv - 1]);
+    } else {
+        for (size_t d = 0; d < d_kv; d++, key += KERNEL_PANEL)
+            memcpy(key, k + d, sizeof *key);
+    }
+    for (size_t first = 0; first < d_kv; first += KERNEL_PANEL) {
+        size_t count = d_kv - first < KERNEL_PANEL ? d_kv - first : KERNEL_PANEL;
+        uint32_t *value = value_at(values, weights, first, position, value_rows);
+        if (weights != KERNEL_BF16)
+            memcpy(value, v + first, count * sizeof(float));
+        else if (position % 2 == 0)
+            for (size_t d = 0; d < count; d++) value[d] = kernel_bf16(v[first + d]);
+        else
+            for (size_t d = 0; d < count; d++)
+                value[d] = (value[d] & 0xffff) | (uint32_t)kernel_bf16(v[first + d]) << 16;
+    }
+}
+
+void kernel_ask_key_value(kernel_weights weights, size_t d_kv, size_t position,
+    size_t value_rows, void *keys, void *values) {
+    enum { LINE = 16 };
+    const uint32_t *key = column_at(keys, weights, position, d_kv);
+    for (size_t step = 0; step < steps(weights, d_kv); step++, key += KERNEL_PANEL)
+        __builtin_prefetch(key, 1);
+    for (size_t first = 0; first < d_kv; first += KERNEL_PANEL)
+        for (size_t d = 0; d < KERNEL_PANEL; d += LINE)
+            __builtin_prefetch(
+                value_at(values, weights, first, position, value_rows) + d, 1);
+}

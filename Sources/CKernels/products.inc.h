@@ -9,7 +9,7 @@
  *   PAIR_ROWS      the same of the others, which need more registers for a step, but for
  *   PAIR_VECTORS   one or two rows: those read weights as one stream in wide tiles, too
  *   DEPTH_BLOCK    depth of one tile, for which a strip and its panel stay in near caches
- *   ROW_BLOCK      rows packed at a time
+ *   ROW_BLOCK      rows packed at a time, unless the caller packs all of them
  *
  * The sum over depth k of one (row, column) is one chain whatever the tile: the products of
  * a depth block in ascending k, from 0; then the blocks in ascending order, each added to
@@ -80,7 +80,9 @@ typedef struct prefetch {
     size_t step;
 } prefetch;
 
-/* What the integer sums of an int8 product count: of each row, and of each column. */
+/* What the integer sums of an int8 product count: of each row, and of each column. Passed
+ * by address: by value it would be copied right after it is written, which processors wait
+ * for. */
 typedef struct units {
     const float *rows, *columns;
 } units;
@@ -109,15 +111,16 @@ INLINE vec accumulate(const product_mode mode, vec x, vec weights, vec sum) {
 /* One row or two read weights as fast as memory gives them, straight into the nearest
  * cache. More rows take longer over a step: if they are the only strip (`streams`), lines
  * wait in the second cache, which can ask for more of them at once, and come nearer a
- * little ahead. */
+ * little ahead. One query or two of attention, the only strips as low as that among others
+ * (not `streams`), leave lines in the second cache. */
 enum { NEAR = 8 * STEP_BYTES };
 
 INLINE void ask_ahead(
     const size_t height, const int streams, const char *panel, const prefetch *ahead) {
     UNROLLED for (size_t line = 0; line < STEP_BYTES; line += 64) {
-        if (streams && height > 2) {
+        if (streams == (height > 2)) {
             __builtin_prefetch(ahead->at + line, 0, 2);
-            __builtin_prefetch(panel + NEAR + line);
+            if (streams) __builtin_prefetch(panel + NEAR + line);
         } else {
             __builtin_prefetch(ahead->at + line);
         }
@@ -185,9 +188,11 @@ INLINE void tile(const product_mode mode, const size_t height, const int streams
 
 /* `height` rows by the first `columns` columns of a panel, a depth block or less. */
 INLINE void strip(const product_mode mode, const size_t height, const int streams,
-    size_t steps, const float *rows, const char *panel, prefetch ahead, units units,
+    size_t steps, const float *rows, const char *panel, prefetch ahead, const units *of,
     size_t columns, float *out, size_t out_stride, int adds) {
     const size_t width = tile_vectors(mode, height) * LANES;
+    units units = {NULL, NULL};
+    if (mode >= MODE_INT8) units = *of;
     for (size_t n = 0; n < columns; n += width) {
         const char *here = panel + n * (STEP_BYTES / KERNEL_PANEL);
         if (mode >= MODE_INT8 && n > 0) units.columns += width;
@@ -207,14 +212,15 @@ INLINE void strip(const product_mode mode, const size_t height, const int stream
 }
 
 typedef void strip_product(size_t steps, const float *rows, const char *panel,
-    prefetch ahead, units units, size_t columns, float *out, size_t out_stride, int adds);
+    prefetch ahead, const units *of, size_t columns, float *out, size_t out_stride,
+    int adds);
 
 #define STRIP_OF(mode, height, streams)                                                    \
     static void strip_##mode##_##height##_##streams(size_t steps, const float *rows,       \
-        const char *panel, prefetch ahead, units units, size_t columns, float *out,        \
+        const char *panel, prefetch ahead, const units *of, size_t columns, float *out,    \
         size_t out_stride, int adds) {                                                     \
-        strip(MODE_##mode, height, streams, steps, rows, panel, ahead, units, columns,     \
-            out, out_stride, adds);                                                        \
+        strip(MODE_##mode, height, streams, steps, rows, panel, ahead, of, columns, out,   \
+            out_stride, adds);                                                             \
     }
 #define STRIPS_OF(mode, height) STRIP_OF(mode, height, 0) STRIP_OF(mode, height, 1)
 #define STRIP(height)                                                                      \
@@ -275,8 +281,12 @@ static void product(const kernel_product_shape *shape, const void *x,
     const size_t grain = step_depth(mode), block = block_depth(mode) / grain;
     const size_t depth = shape->depth, panel_steps = (depth + grain - 1) / grain;
 
-    for (size_t row = 0; row < shape->rows; row += ROW_BLOCK) {
-        size_t height = rows_of_block(row, shape->rows), count = strip_count(mode, height);
+    /* Rows that are packed already meet a panel all at once: it is read from memory once.
+     */
+    const size_t row_block = shape->is_packed ? shape->rows : ROW_BLOCK;
+    for (size_t row = 0; row < shape->rows; row += row_block) {
+        size_t left = shape->rows - row, height = left < row_block ? left : row_block;
+        size_t count = strip_count(mode, height);
         /* As many depth blocks as fit: with few rows a panel is then read in one go. */
         size_t span = WORKSPACE / height / block_units(mode) * block_depth(mode);
         if (shape->is_packed) span = depth;
@@ -287,15 +297,15 @@ static void product(const kernel_product_shape *shape, const void *x,
             size_t row_size = packed_units(mode, length);
             const float *packed = (const float *)x + row * row_size;
             if (!shape->is_packed) {
-                pack_strips(mode, shape, x, row, start, length,
+                pack_strips(mode, shape, x, row, height, start, length,
                     (strip_space){workspace, row_size, 0});
                 packed = workspace;
             }
             for (size_t p = shape->first_panel; p < shape->end_panel; p++) {
                 const char *panel =
                     (const char *)panels + (p * panel_steps + start / grain) * STEP_BYTES;
-                size_t left = shape->columns - p * KERNEL_PANEL;
-                size_t width = left < KERNEL_PANEL ? left : KERNEL_PANEL;
+                size_t columns = shape->columns - p * KERNEL_PANEL;
+                size_t width = columns < KERNEL_PANEL ? columns : KERNEL_PANEL;
                 float *to = out + row * shape->out_stride + p * KERNEL_PANEL;
 
                 for (size_t k = 0; k < steps; k += block) {
@@ -306,7 +316,7 @@ static void product(const kernel_product_shape *shape, const void *x,
                     /* Each strip asks for its share of the next block: memory is then
                      * read while all of them compute. */
                     size_t share = (STEP_BYTES / count + 63) / 64 * 64;
-                    if (count > STEP_BYTES / 64) share = STEP_BYTES / count / 4 * 4;
+                    if (count > STEP_BYTES / 64) share = (STEP_BYTES / count + 3) / 4 * 4;
                     for (size_t s = 0; s < count; s++) {
                         size_t first = strip_first(s, count, height);
                         size_t tall = strip_first(s + 1, count, height) - first;
@@ -316,7 +326,7 @@ static void product(const kernel_product_shape *shape, const void *x,
                         strips[mode][count == 1][tall](part,
                             packed + first * row_size +
                                 k / block * block_units(mode) * tall,
-                            here, ahead, units, width, to + first * shape->out_stride,
+                            here, ahead, &units, width, to + first * shape->out_stride,
                             shape->out_stride, shape->adds || start + k > 0);
                     }
                 }

@@ -16,6 +16,10 @@
 INLINE void interleave(const float *from, size_t stride, size_t height, size_t steps,
     float *out, size_t out_stride) {
     size_t k = 0;
+    if (height == 1 && out_stride == 1) {
+        memcpy(out, from, steps * sizeof(float));
+        return;
+    }
     if (height >= 4)
         for (; k + 4 <= steps; k += 4)
             for (size_t row = 0; row < height; row += 4) {
@@ -196,10 +200,6 @@ static void pack_rows(const product_mode mode, const kernel_product_shape *shape
     }
 }
 
-INLINE size_t rows_of_block(size_t row, size_t rows) {
-    return rows - row < ROW_BLOCK ? rows - row : ROW_BLOCK;
-}
-
 /* out = low and high as pairs of bf16; without high, with 0. */
 INLINE void round_pairs(const float *low, const float *high, size_t count, uint32_t *out) {
     size_t i = 0;
@@ -219,18 +219,19 @@ typedef struct strip_space {
     size_t row_size, skipped;
 } strip_space;
 
-/* A block of rows that lie side by side, of floats: dealt out to its strips one depth index
- * after the other, so that every cache line is read once. x: of its first row and index. */
+/* Strips [first, end) of `rows` rows that lie side by side, of floats and no more than
+ * ROW_BLOCK: dealt out one depth index after the other, so that every cache line is read
+ * once. x: of row 0 and the first depth index. */
 static void deal_rows(const product_mode mode, const kernel_product_shape *shape,
-    const float *x, size_t height, size_t depth, strip_space out) {
-    const size_t count = strip_count(mode, height);
-    const size_t span = block_depth(mode), units = block_units(mode);
+    const float *x, size_t rows, size_t first, size_t end, size_t depth, strip_space out) {
+    const size_t count = strip_count(mode, rows), span = block_depth(mode);
     const size_t step = mode == MODE_BF16 && MULTIPLIES_BF16 ? 2 : 1;
-    const size_t end = mode == MODE_BF16 ? (depth + 1) / 2 * 2 : depth;
-    size_t firsts[ROW_BLOCK + 1];
-    for (size_t s = 0; s <= count; s++) firsts[s] = strip_first(s, count, height);
-    for (size_t k = 0; k < end; k += step) {
-        const float *row = x + k * shape->depth_stride;
+    const size_t last = mode == MODE_BF16 ? (depth + 1) / 2 * 2 : depth;
+    size_t begins[ROW_BLOCK + 1];
+    for (size_t s = first; s <= end; s++) begins[s - first] = strip_first(s, count, rows);
+    const size_t height = begins[end - first] - begins[0];
+    for (size_t k = 0; k < last; k += step) {
+        const float *row = x + k * shape->depth_stride + begins[0];
         float made[ROW_BLOCK];
         if (step == 2)
             round_pairs(row, k + 1 < depth ? row + shape->depth_stride : NULL, height,
@@ -238,26 +239,28 @@ static void deal_rows(const product_mode mode, const kernel_product_shape *shape
         else if (k == depth)
             memset(made, 0, sizeof made);
         if (step == 2 || k == depth) row = made;
-        size_t at = out.skipped + k / span * units + k % span / step;
-        for (size_t s = 0; s < count; s++) {
-            size_t first = firsts[s], tall = firsts[s + 1] - first;
-            float *to = out.base + first * out.row_size + at * tall;
+        size_t at = out.skipped + k / span * block_units(mode) + k % span / step;
+        for (size_t s = 0; s < end - first; s++) {
+            size_t tall = begins[s + 1] - begins[s];
+            const float *from = row + (begins[s] - begins[0]);
+            float *to = out.base + begins[s] * out.row_size + at * tall;
             if (tall == TILE_ROWS)
-                memcpy(to, row + first, TILE_ROWS * sizeof *to);
+                memcpy(to, from, TILE_ROWS * sizeof *to);
             else
-                for (size_t i = 0; i < tall; i++) to[i] = row[first + i];
+                for (size_t i = 0; i < tall; i++) to[i] = from[i];
         }
     }
 }
 
-/* A block of rows, of depth indices [start, start + depth): strip after strip. */
+/* `height` rows, of depth indices [start, start + depth): strip after strip. */
 static void pack_strips(const product_mode mode, const kernel_product_shape *shape,
-    const void *x, size_t row, size_t start, size_t depth, strip_space out) {
-    const size_t height = rows_of_block(row, shape->rows),
-                 count = strip_count(mode, height);
+    const void *x, size_t row, size_t height, size_t start, size_t depth, strip_space out) {
+    const size_t count = strip_count(mode, height), together = ROW_BLOCK / tile_rows(mode);
     if (shape->row_stride == 1 && mode < MODE_INT8) {
         const float *from = (const float *)x + row + start * shape->depth_stride;
-        deal_rows(mode, shape, from, height, depth, out);
+        for (size_t s = 0; s < count; s += together)
+            deal_rows(mode, shape, from, height, s,
+                s + together < count ? s + together : count, depth, out);
         return;
     }
     for (size_t s = 0; s < count; s++) {
@@ -283,11 +286,8 @@ static void pack_row_blocks(const kernel_product_shape *shape, const void *x,
     const size_t row_size = packed_units(mode, shape->depth), span = block_depth(mode);
     const size_t start = first_block * span;
     const size_t end = end_block * span < shape->depth ? end_block * span : shape->depth;
-    for (size_t row = 0; row < shape->rows && start < end; row += ROW_BLOCK) {
-        strip_space space = {
-            out + row * row_size, row_size, first_block * block_units(mode)};
-        pack_strips(mode, shape, x, row, start, end - start, space);
-    }
+    strip_space space = {out, row_size, first_block * block_units(mode)};
+    if (start < end) pack_strips(mode, shape, x, 0, shape->rows, start, end - start, space);
 }
 
 /* x = unit * out, with out as large as `bits` allow; NaN where x is not finite. */

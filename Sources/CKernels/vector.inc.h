@@ -135,8 +135,16 @@ INLINE float sum(vec v) {
     return (q[0] + q[2]) + (q[1] + q[3]);
 }
 
+/* Of numbers; what is equal, as 0 and -0, may be either. */
 INLINE float largest(vec v) {
-    float best = v[0];
-    UNROLLED for (int i = 1; i < LANES; i++) best = v[i] > best ? v[i] : best;
-    return best;
+#if LANES == 16
+    v = larger(v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4,
+                      5, 6, 7));
+    v = larger(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8,
+                      9, 10, 11));
+#elif LANES == 8
+    v = larger(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3));
+#endif
+    float a = v[0] > v[1] ? v[0] : v[1], b = v[2] > v[3] ? v[2] : v[3];
+    return a > b ? a : b;
 }

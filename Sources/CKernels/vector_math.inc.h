@@ -102,6 +102,17 @@ static size_t argmax(const float *x, size_t count) {
     return 0;
 }
 
+static size_t next_above(
+    const float *x, size_t first, size_t count, float added, float floor) {
+    size_t i = first;
+    for (; i + LANES <= count; i += LANES) {
+        if (__builtin_reduce_or(load(x + i) + added > splat(floor))) break;
+    }
+    for (; i < count; i++)
+        if (x[i] + added > floor) return i;
+    return count;
+}
+
 static size_t candidates(const float *scores, const float *errors, float size, size_t count,
     int32_t *indices, size_t room) {
     vec floors = splat(-INFINITY);

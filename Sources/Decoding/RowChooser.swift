@@ -43,8 +43,10 @@ struct RowChooser {
         guard options.numAlternatives > 0 else { return [] }
         let normalizer = options.numBeams > 1 ? 0 : logSumExp(values)
         var best = Largest(options.numAlternatives)
-        for (index, value) in values.enumerated() where value > best.floor {
-            best.add(value, index)
+        var next = 0
+        while let index = nextIndex(of: values, from: next, plus: 0, above: best.floor) {
+            best.add(values[index], index)
+            next = index + 1
         }
         var found = best.sorted.map {
             Alternative(id: Int32($0.index), logProbability: $0.value - normalizer)
@@ -99,15 +101,20 @@ struct RowChooser {
     ) -> [Candidate] {
         if options.doSample { options.filters.apply(values, keeping: ends + 1) }
         var best = Largest(candidates)
-        for index in values.indices where values[index] > -.infinity {
-            let total = values[index] + row.beam.sum
-            guard options.doSample else {
-                if total > best.floor { best.add(total, index) }
-                continue
+        if options.doSample {
+            for index in values.indices where values[index] > -.infinity {
+                let number = row.index * values.count + index
+                let key = values[index] + row.beam.sum + Float(random.gumbel(step, number))
+                if key > best.floor { best.add(key, index) }
             }
-            let number = row.index * values.count + index
-            let key = total + Float(random.gumbel(step, number))
-            if key > best.floor { best.add(key, index) }
+        } else {
+            var next = 0
+            while let index = nextIndex(
+                of: values, from: next, plus: row.beam.sum, above: best.floor)
+            {
+                best.add(values[index] + row.beam.sum, index)
+                next = index + 1
+            }
         }
         return best.sorted.map { key, index in
             Candidate(

@@ -16,13 +16,11 @@ private func forEachLogits(
     let sources = Ragged(lengths: inputs.map(\.count))
     let targets = Ragged(lengths: outputs.map(\.count))
     let embedding = snapshot.network.embedding
-    let encoded = try runStack(
-        inputs.flatMap { $0 }, sources, snapshot.network.encoder, embedding: embedding,
-        encoder: nil, pass)
+    let encoded = try encode(inputs.flatMap { $0 }, sources, snapshot.network, pass)
     let start = snapshot.configuration.decoderStartTokenID
     let decoded = try runStack(
         outputs.flatMap { [start] + $0.dropLast() }, targets, decoder, embedding: embedding,
-        encoder: EncoderOutput(states: encoded.states, sources: sources), pass)
+        encoder: encoded, pass)
     try forEachLogits(decoded.states, snapshot.network.head, pass) { range, logits in
         try body(range, logits, targets)
     }
@@ -111,9 +109,7 @@ package func embed(
     for group in groups(of: inputs, rowsPerInput: 1, tokens: scoreTokens) {
         let ragged = Ragged(lengths: inputs[group].map(\.count))
         let pass = Pass(snapshot.configuration, arena: Arena(), workers: model.workers)
-        let encoded = try runStack(
-            inputs[group].flatMap { $0 }, ragged, snapshot.network.encoder,
-            embedding: snapshot.network.embedding, encoder: nil, pass)
+        let encoded = try encode(inputs[group].flatMap { $0 }, ragged, snapshot.network, pass)
         for (slot, input) in group.enumerated() {
             let out = values + input * width
             out.update(repeating: 0, count: width)

@@ -40,12 +40,10 @@ final class Search {
         rowsPerInput = options.numBeams > 1 ? options.numBeams : options.numReturnSequences
         let ragged = Ragged(lengths: sources.map(\.count))
         let pass = Pass(configuration, arena: arena, workers: model.workers)
-        let encoded = try runStack(
-            sources.flatMap { $0 }, ragged, snapshot.network.encoder,
-            embedding: snapshot.network.embedding, encoder: nil, pass)
+        let encoded = try encode(sources.flatMap { $0 }, ragged, snapshot.network, pass)
         cache = try DecoderCache(
-            snapshot, decoder, encoder: EncoderOutput(states: encoded.states, sources: ragged),
-            slotsPerSource: rowsPerInput, longest: options.maxNewTokens, workers: model.workers)
+            snapshot, decoder, encoder: encoded, slotsPerSource: rowsPerInput,
+            longest: options.maxNewTokens, workers: model.workers)
         let rows = rowsPerInput
         searches = group.enumerated().map { slot, input in
             InputSearch(
@@ -114,9 +112,7 @@ final class Search {
             choose(rows, part, found, &chosen)
             try advancePools(rows, part, chosen)
         }
-        for input in Set(rows.map(\.input)).sorted() {
-            for (from, to) in searches[input].assignSlots() { cache.copy(from, to: to) }
-        }
+        cache.copy(Set(rows.map(\.input)).sorted().flatMap { searches[$0].assignSlots() })
         return try reportTokens(rows)
     }
 

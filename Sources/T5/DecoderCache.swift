@@ -45,21 +45,29 @@ package final class DecoderCache {
             [Int](repeating: $0, count: slotsPerSource)
         }
         lengths = [Int](repeating: 0, count: sourceOfSlot.count)
-        let scratch = Arena()
-        let pass = Pass(snapshot.configuration, arena: scratch, workers: workers)
+        let pass = Pass(snapshot.configuration, arena: Arena(), workers: workers)
         crossKeyValues = try decoder.blocks.map { block in
-            scratch.reset()
             guard let cross = block.crossAttention else {
                 return ([], try FloatBuffer(count: 0))
             }
             let shape = KeyValueShape(snapshot.configuration, cross.keyValue)
             let memory = try FloatBuffer(count: packedFloats(encoder.sources, shape))
-            let plain = try scratch.rows(encoder.states.count, 2 * inner)
-            try project(encoder.states, cross.keyValue, into: plain, pass)
-            let packed = packKeyValues(
-                k: plain.columns(0..<inner), v: plain.columns(inner..<2 * inner), encoder.sources,
-                shape, into: memory.base, workers: workers)
-            return (packed, memory)
+            return (keyValues(encoder.sources, shape, in: memory.base), memory)
+        }
+        let packed = crossKeyValues
+        try sources.forEachPart(pass) { part, pass in
+            let sources = encoder.sources.part(part), rows = encoder.sources.rows(part)
+            for (index, block) in decoder.blocks.enumerated() {
+                guard let cross = block.crossAttention else { continue }
+                let mark = pass.arena.mark()
+                defer { pass.arena.rewind(to: mark) }
+                let plain = try pass.arena.rows(rows.count, 2 * inner)
+                try project(encoder.states.rows(rows), cross.keyValue, into: plain, pass)
+                fill(
+                    Array(packed[index].all[part]), k: plain.columns(0..<inner),
+                    v: plain.columns(inner..<2 * inner), sources,
+                    KeyValueShape(snapshot.configuration, cross.keyValue), workers: pass.workers)
+            }
         }
     }
 
@@ -119,12 +127,16 @@ package final class DecoderCache {
         return positions
     }
 
-    /// Makes slot `target` a second copy of the sequence in slot `source`, of the same input.
-    package func copy(_ source: Int, to target: Int) {
-        lengths[target] = lengths[source]
-        for block in ownKeyValues {
-            block.all[target].copy(lengths[source], from: block.all[source])
+    /// Makes each slot `to` a second copy of the sequence in slot `from`, of the same input.
+    /// No slot that is copied is overwritten.
+    package func copy(_ copies: [(from: Int, to: Int)]) {
+        let blocks = ownKeyValues
+        workers.forEach(copies.count * blocks.count) { chunk in
+            let (from, to) = copies[chunk / blocks.count]
+            let all = blocks[chunk % blocks.count].all
+            all[to].copy(lengths[from], from: all[from])
         }
+        for (from, to) in copies { lengths[to] = lengths[from] }
     }
 
     private func attendToOwn(
@@ -139,14 +151,12 @@ package final class DecoderCache {
             into: normed, inverseRMS: nil, workers: workers)
         try project(normed, weights.queryKeyValue, into: qkv, pass)
 
-        let cached = slots.map { ownKeyValues[index].all[$0] }
-        setKeyValues(
-            k: qkv.columns(inner..<2 * inner), v: qkv.columns(2 * inner..<3 * inner), cached,
-            positions: positions, workers: workers)
         attentionStep(
-            q: qkv.columns(0..<inner), cached, counts: positions.map { $0 + 1 },
-            heads: pass.configuration.numHeads, dKV: pass.configuration.dKV,
-            positions: positions, bias: biases[index], into: attended, workers: workers)
+            q: qkv.columns(0..<inner),
+            new: (qkv.columns(inner..<2 * inner), qkv.columns(2 * inner..<3 * inner)),
+            slots.map { ownKeyValues[index].all[$0] }, counts: positions.map { $0 + 1 },
+            sharing: Self.runs(slots), heads: pass.configuration.numHeads,
+            dKV: pass.configuration.dKV, bias: biases[index], into: attended, workers: workers)
         try project(attended, weights.output, into: x, adds: true, pass)
     }
 
@@ -166,8 +176,8 @@ package final class DecoderCache {
         let counts = cached.map(\.capacity)
         attentionStep(
             q: query, cached, counts: counts, sharing: Self.runs(sourceOfRow),
-            heads: pass.configuration.numHeads, dKV: pass.configuration.dKV, positions: nil,
-            bias: nil, into: attended, workers: workers)
+            heads: pass.configuration.numHeads, dKV: pass.configuration.dKV, bias: nil,
+            into: attended, workers: workers)
         if let weightsOut {
             addMeanAttention(
                 q: query, cached, counts: counts, heads: pass.configuration.numHeads,
@@ -189,22 +199,26 @@ package final class DecoderCache {
     /// Makes room for `positions` of every sequence; doubles, so that growing costs little.
     private func reserve(_ positions: Int) throws {
         guard positions > capacity else { return }
-        let grown = min(max(positions, 2 * capacity, 32), max(longest, positions))
-        ownKeyValues = try decoder.blocks.indices.map { index in
-            let shape = KeyValueShape(
-                snapshot.configuration, decoder.blocks[index].selfAttention.queryKeyValue)
+        let grown = min(max(positions, 2 * capacity, 64), max(longest, positions))
+        let before = ownKeyValues, slots = lengths.count
+        let after = try decoder.blocks.map { block in
+            let shape = KeyValueShape(snapshot.configuration, block.selfAttention.queryKeyValue)
             let size = shape.floats(grown)
-            let memory = try FloatBuffer(count: lengths.count * size, zeroed: true)
+            let memory = try FloatBuffer(count: slots * size)
             let all = lengths.indices.map {
                 KeyValues(base: memory.base + $0 * size, shape, capacity: grown)
             }
-            if capacity > 0 {
-                for (slot, length) in lengths.enumerated() {
-                    all[slot].copy(length, from: ownKeyValues[index].all[slot])
-                }
-            }
-            return (all, memory)
+            return (all: all, memory: memory)
         }
+        // Memory is touched for the first time: the system clears it, on the thread that asks.
+        workers.forEach(after.count * slots) { chunk in
+            let (index, slot) = chunk.quotientAndRemainder(dividingBy: slots)
+            after[index].all[slot].clear()
+            if !before.isEmpty {
+                after[index].all[slot].copy(lengths[slot], from: before[index].all[slot])
+            }
+        }
+        ownKeyValues = after
         biasArena.reset()
         biases = try decoder.biases(
             RelativeBuckets(snapshot.configuration, bidirectional: false, longest: grown),

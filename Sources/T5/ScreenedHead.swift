@@ -50,19 +50,20 @@ package final class ScreenedHead: Sendable {
         errors = try FloatBuffer(count: outputs)
         let cheap = cheap, errors = errors
         let block = PackedMatrix.panelWidth
-        let scratch = ScratchPool(count: 2 * block * inputs)
+        let scratch = ScratchPool(count: (isCopied ? 2 : 1) * block * inputs)
         let alone = Workers(threads: 1)
         let rounding = Double(inputs + 64) * 0x1p-23
         let inputError = 0.51 * Double(inputs).squareRoot() / 32639
         try workers.forEachThrowing((outputs + block - 1) / block) { chunk in
             let range = chunk * block..<min((chunk + 1) * block, outputs)
             try scratch.with { buffer in
-                let before = buffer.base, after = buffer.base + block * inputs
+                // Of int8 the weights are the same: nothing is lost.
+                let before = buffer.base, after = isCopied ? before + block * inputs : before
                 exact.unpack(outputs: range, into: before, stride: inputs)
                 if isCopied {
                     cheap.pack(before, outputs: range, outputStride: inputs, workers: alone)
+                    cheap.unpack(outputs: range, into: after, stride: inputs)
                 }
-                cheap.unpack(outputs: range, into: after, stride: inputs)
                 for row in 0..<range.count {
                     var squares = 0.0, lost = 0.0
                     for index in row * inputs..<(row + 1) * inputs {
@@ -83,7 +84,7 @@ package final class ScreenedHead: Sendable {
     }
 
     /// Of each row the lowest index of the largest of x Wᵀ, some outputs left out; nil if that
-    /// is better computed in full.
+    /// is better computed in full for all rows.
     ///
     /// - Parameters:
     ///   - x: [rows, inputs].
@@ -96,30 +97,56 @@ package final class ScreenedHead: Sendable {
         defer { arena.rewind(to: mark) }
         let x = try rounded(x, arena)
         let sizes = (0..<x.count).map { size(x[$0]) }
-        guard sizes.allSatisfy({ $0.isFinite && Double($0) >= Self.leastSize }) else { return nil }
+        let isKnown = sizes.map { $0.isFinite && Double($0) >= Self.leastSize }
+        guard isKnown.contains(true) else { return nil }
         let scores = try arena.rows(x.count, cheap.outputs)
         try product(x, cheap, into: scores, arena: arena, workers: workers)
         for (row, ids) in omitted.enumerated() {
             for id in ids { scores[row][Int(id)] = -.infinity }
         }
+        // Of the rows that are better computed in full: none.
         var candidates = [[Int32]](repeating: [], count: x.count)
         candidates.withUnsafeMutableBufferPointer { found in
             nonisolated(unsafe) let found = found
             workers.forEach(x.count) { row in
-                found[row] = candidateIndices(
+                guard isKnown[row] else { return }
+                let ids = candidateIndices(
                     scores[row], errors: errors, size: sizes[row], most: Self.most)
+                if ids.count <= Self.most { found[row] = ids }
             }
         }
-        guard candidates.allSatisfy({ !$0.isEmpty && $0.count <= Self.most }) else { return nil }
+        let whole = candidates.indices.filter { candidates[$0].isEmpty }
+        guard whole.count < x.count else { return nil }
         // The panels of the candidates, in place of their scores.
         let places = candidates.enumerated().flatMap { row, ids in
             Set(ids.map { Int($0) / PackedMatrix.panelWidth }).map { (row: row, panel: $0) }
         }
         try product(x, exact, at: places, into: scores, arena: arena, workers: workers)
-        return candidates.enumerated().map { row, ids in
-            ids.dropFirst().reduce(ids[0]) { best, id in
+        var largest = candidates.enumerated().map { row, ids in
+            ids.dropFirst().reduce(ids.first ?? 0) { best, id in
                 scores[row][Int(id)] > scores[row][Int(best)] ? id : best
             }
+        }
+        let ofWhole = try largestOfAll(
+            x, whole, leavingOut: omitted, arena: arena, workers: workers)
+        for (row, id) in zip(whole, ofWhole) { largest[row] = id }
+        return largest
+    }
+
+    /// The same of some rows, by all their exact logits.
+    private func largestOfAll(
+        _ x: Rows, _ some: [Int], leavingOut omitted: [[Int32]], arena: Arena, workers: Workers
+    ) throws -> [Int32] {
+        guard !some.isEmpty else { return [] }
+        let chosen = try arena.rows(some.count, x.width)
+        let logits = try arena.rows(some.count, exact.outputs)
+        for (index, row) in some.enumerated() {
+            chosen.rows(index..<index + 1).copy(from: x.rows(row..<row + 1))
+        }
+        try product(chosen, exact, into: logits, arena: arena, workers: workers)
+        return some.enumerated().map { index, row in
+            for id in omitted[row] { logits[index][Int(id)] = -.infinity }
+            return Int32(largestIndex(logits[index]))
         }
     }
 

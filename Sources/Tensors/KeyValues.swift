@@ -67,34 +67,28 @@ package struct KeyValues: @unchecked Sendable {
 
     /// One position's. k, v: `[1, heads * dKV]`.
     package func set(_ position: Int, k: Rows, v: Rows) {
-        let (dKV, width, precision) = (shape.dKV, Panels.width, shape.precision)
         for head in 0..<shape.heads {
-            kernel_pack(
-                precision.kernel, k.base + head * dKV, 0, 1, position, position + 1, dKV,
-                keys(head), nil)
-            for first in stride(from: 0, to: dKV, by: width) {
-                let panel = values(head) + first / width * shape.panelFloats(capacity)
-                let row = v.base + head * dKV + first
-                let count = min(width, dKV - first)
-                if precision == .float32 {
-                    (panel + position * width).update(from: row, count: count)
-                } else {
-                    Self.setHalves(panel + position / 2 * width, position % 2, row, count)
-                }
-            }
+            set(position, head: head, k: k.base + head * shape.dKV, v: v.base + head * shape.dKV)
         }
     }
 
-    /// One of the two positions of a step of bf16; the first clears the second.
-    private static func setHalves(
-        _ step: UnsafeMutablePointer<Float>, _ half: Int, _ row: UnsafePointer<Float>, _ count: Int
+    /// One position's of one head. k, v: `[dKV]`.
+    func set(
+        _ position: Int, head: Int, k: UnsafePointer<Float>, v: UnsafePointer<Float>
     ) {
-        step.withMemoryRebound(to: UInt32.self, capacity: count) { units in
-            for index in 0..<count {
-                let bits = UInt32(kernel_bf16(row[index]))
-                units[index] = half == 0 ? bits : units[index] & 0xffff | bits << 16
-            }
-        }
+        kernel_set_key_value(
+            shape.precision.kernel, k, v, shape.dKV, position, capacity, keys(head), values(head))
+    }
+
+    /// Brings near what `set` of a head is going to write.
+    func ask(_ position: Int, head: Int) {
+        kernel_ask_key_value(
+            shape.precision.kernel, shape.dKV, position, capacity, keys(head), values(head))
+    }
+
+    /// Zeroes all positions.
+    package func clear() {
+        base.update(repeating: 0, count: shape.floats(capacity))
     }
 
     /// Takes over the first `count` positions of another.
@@ -129,15 +123,31 @@ package func packKeyValues(
     k: Rows, v: Rows, _ keys: Ragged, _ shape: KeyValueShape,
     into memory: UnsafeMutablePointer<Float>, workers: Workers
 ) -> [KeyValues] {
-    let (heads, dKV) = (shape.heads, shape.dKV)
-    var packed: [KeyValues] = []
+    let all = keyValues(keys, shape, in: memory)
+    fill(all, k: k, v: v, keys, shape, workers: workers)
+    return all
+}
+
+/// Room for the keys and values of every sequence; the floats are of `memory`, `packedFloats`.
+package func keyValues(
+    _ keys: Ragged, _ shape: KeyValueShape, in memory: UnsafeMutablePointer<Float>
+) -> [KeyValues] {
+    var all: [KeyValues] = []
     var next = memory
     for sequence in 0..<keys.count {
         let count = keys.range(sequence).count
-        packed.append(KeyValues(base: next, shape, capacity: count))
+        all.append(KeyValues(base: next, shape, capacity: count))
         next += shape.floats(count)
     }
-    let all = packed
+    return all
+}
+
+/// Packs the keys and values of every sequence. k, v: `[key rows, heads * dKV]`.
+package func fill(
+    _ all: [KeyValues], k: Rows, v: Rows, _ keys: Ragged, _ shape: KeyValueShape,
+    workers: Workers
+) {
+    let (heads, dKV) = (shape.heads, shape.dKV)
     // A float takes about half a nanosecond.
     let smallest = max(1, 20_000 / max(keys.total / max(keys.count, 1) * dKV, 1))
     workers.split(keys.count * heads, smallest: smallest) { chunks in
@@ -146,7 +156,6 @@ package func packKeyValues(
             all[chunk / heads].fill(head: chunk % heads, k: k.rows(rows), v: v.rows(rows))
         }
     }
-    return packed
 }
 
 /// What `packKeyValues` needs.

@@ -242,7 +242,8 @@ private func multiply(
         packed = memory
     }
     let (whole, source) = (shape, Shared(packed))
-    workers.forEach(rowChunks * panelChunks) { chunk in
+    workers.forEach(rowChunks * panelChunks) { number in
+        let chunk = spread(number, of: rowChunks * panelChunks, threads: workers.threads)
         let row = chunk % rowChunks * rowSize
         var shape = whole
         shape.rows = min(rowSize, x.rows - row)
@@ -254,6 +255,14 @@ private func multiply(
             &shape, rows, x.units.map { $0 + row }, weights.base, weights.units,
             out.base + row * out.stride)
     }
+}
+
+/// The chunk that is claimed as the `number`th: each of `threads` that take turns gets chunks that
+/// lie one behind the other, as then it has asked for the weights of the next one already.
+private func spread(_ number: Int, of count: Int, threads: Int) -> Int {
+    let rounds = count / threads
+    guard number < rounds * threads else { return number }
+    return number % threads * rounds + number / threads
 }
 
 /// How often to split rows and panels: enough for every thread, none below 20 microseconds.

@@ -16,6 +16,22 @@ package final class ScratchPool: Sendable {
     }
 }
 
+/// Arenas for the chunks of a region: as many as run at once, used again.
+package final class ArenaPool: @unchecked Sendable {
+    /// Guarded by `lock`.
+    private var free: [Arena] = []
+    private let lock = Mutex<Void>(())
+
+    package init() {}
+
+    /// - Throws: what `body` throws.
+    package func with<Result>(_ body: (Arena) throws -> Result) rethrows -> Result {
+        let arena = lock.withLock { _ in free.popLast() } ?? Arena()
+        defer { lock.withLock { _ in free.append(arena) } }
+        return try body(arena)
+    }
+}
+
 extension Workers {
     /// As `forEach`, for a body that can fail: the first failure is thrown, and chunks that
     /// have not begun by then are left out.

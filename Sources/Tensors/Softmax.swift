@@ -12,6 +12,16 @@ package func largestIndex(_ row: UnsafeMutableBufferPointer<Float>) -> Int {
     return Int(kernel_argmax(base, row.count))
 }
 
+/// The lowest index from `first` on with row[index] + added > floor; nil if there is none.
+package func nextIndex(
+    of row: UnsafeMutableBufferPointer<Float>, from first: Int, plus added: Float,
+    above floor: Float
+) -> Int? {
+    guard let base = row.baseAddress, first < row.count else { return nil }
+    let index = Int(kernel_next_above(base, first, row.count, added, floor))
+    return index < row.count ? index : nil
+}
+
 /// The indices, ascending, that may be the largest of numbers which lie within `size *
 /// errors[i]` of `scores[i]`; more than `most` if there are more.
 package func candidateIndices(

@@ -113,11 +113,11 @@ extension Kernels {
             let q = try Sample(last.count, width) { s, c in sample.q.rows[last[s]][c] }
             let out = try Sample(last.count, width, gap: 1, seed: 8)
             let (k, v) = (sample.k.rows, sample.v.rows)
-            // Room for more positions than there are, set one after the other.
+            // Room for more positions than there are, set one after the other, but for the last.
             let caches = try (0..<last.count).map { s in
                 let memory = try FloatBuffer(count: shape.floats(seen[s] + 9), zeroed: true)
                 let cache = KeyValues(base: memory.base, shape, capacity: seen[s] + 9)
-                for position in 0..<seen[s] {
+                for position in 0..<seen[s] - 1 {
                     let row = sample.keys.range(s).lowerBound + position
                     cache.set(position, k: k.rows(row..<row + 1), v: v.rows(row..<row + 1))
                 }
@@ -125,13 +125,13 @@ extension Kernels {
             }
             // The views do not keep their memory alive.
             defer { withExtendedLifetime(caches) {} }
+            let ends = (0..<last.count).map { sample.keys.range($0).lowerBound + seen[$0] - 1 }
+            let newK = try Sample(last.count, width, gap: 2) { s, c in k[ends[s]][c] }
+            let newV = try Sample(last.count, width, gap: 3) { s, c in v[ends[s]][c] }
             attentionStep(
-                q: q.rows, caches.map(\.cache), counts: seen, heads: 2, dKV: sample.dKV,
-                positions: sample.bias.map { _ in
-                    sample.queries.offsets.indices.dropLast().map {
-                        sample.queries.range($0).count - 1
-                    }
-                }, bias: sample.bias, into: out.rows, workers: Workers(threads: 2))
+                q: q.rows, new: (newK.rows, newV.rows), caches.map(\.cache), counts: seen,
+                heads: 2, dKV: sample.dKV, bias: sample.bias, into: out.rows,
+                workers: Workers(threads: 2))
             let whole = last.flatMap { Array(sample.out.rows[$0]) }
             #expect(sameBits(out.values, whole), "\(variant): one query alone, \(sample.dKV) wide")
         }

@@ -62,6 +62,24 @@ extension Kernels {
             }
         }
 
+        @Test("the next value above a floor is found, whatever comes before it")
+        func nextAbove() throws {
+            try Variant.forEach { variant in
+                for count in [1, 5, 16, 50] {
+                    let x = try Sample(1, count, seed: count)
+                    x.base[count / 2] = .nan
+                    x.base[count - 1] = -.infinity
+                    for floor in [0, 0.2, 0.6, -0.1, -.infinity, 2] as [Float] {
+                        for first in 0...count {
+                            let found = kernel_next_above(x.base, first, count, 0.25, floor)
+                            let expected = (first..<count).first { x.base[$0] + 0.25 > floor }
+                            #expect(found == expected ?? count, "\(variant): above \(floor)")
+                        }
+                    }
+                }
+            }
+        }
+
         @Test(
             "the layer norm agrees with double, its backward pass with slopes",
             arguments: [1, 12, 33, 64])

@@ -68,6 +68,48 @@ struct ScreenedHeadTests {
         #expect(apart < 1 || screened > 3 * count, "\(screened) of \(4 * count)")
     }
 
+    @Test("computes in full those rows alone that need it", arguments: Precision.allCases)
+    func mixedRows(precision: Precision) throws {
+        let (outputs, inputs) = (1000, 48)
+        let workers = Workers(threads: 2)
+        let plain = try FloatBuffer(count: outputs * inputs)
+        for index in 0..<outputs * inputs {
+            // By their first input, outputs are next to equal.
+            plain.base[index] = index % inputs == 0 ? 1 + 1e-4 * number(index, 1) : number(index, 2)
+        }
+        let matrix = try PackedMatrix(outputs: outputs, inputs: inputs, precision: precision)
+        matrix.pack(plain.base, outputs: 0..<outputs, outputStride: inputs, workers: workers)
+        let head = try ScreenedHead(matrix, workers: workers)
+        let arena = Arena()
+        let count = 7
+        let x = try FloatBuffer(count: count * inputs, zeroed: true)
+        let logits = try FloatBuffer(count: count * outputs)
+        let rows = Rows(base: x.base, count: count, width: inputs)
+        let exact = Rows(base: logits.base, count: count, width: outputs)
+        let needsAll = [1, 2, 5]
+        for row in 0..<count {
+            if needsAll.contains(row) {
+                rows[row][0] = 1
+                for index in 1..<inputs { rows[row][index] = 1e-4 * number(index, 3 + row) }
+            } else {
+                for index in 1..<inputs { rows[row][index] = number(index, 3 + row) }
+            }
+        }
+        rows[5][3] = .nan
+        try product(rows, matrix, into: exact, arena: arena, workers: workers)
+        let omitted = (0..<count).map { [Int32(largestIndex(exact[$0]))] }
+        for (row, ids) in omitted.enumerated() { exact[row][Int(ids[0])] = -.infinity }
+        let best = (0..<count).map { Int32(largestIndex(exact[$0])) }
+        let found = try head.largest(rows, leavingOut: omitted, arena: arena, workers: workers)
+        #expect(found == best)
+        for row in 0..<count {
+            let alone = try head.largest(
+                rows.rows(row..<row + 1), leavingOut: [omitted[row]], arena: arena,
+                workers: workers)
+            #expect((alone == nil) == needsAll.contains(row), "row \(row)")
+        }
+    }
+
     @Test("leaves rows that are not finite to the exact head")
     func notFinite() throws {
         let matrix = try PackedMatrix(outputs: 40, inputs: 8)

@@ -161,6 +161,10 @@ float kernel_exp(const float *x, float offset, size_t count, float *out);
 /* The lowest index of the largest value. count > 0. */
 size_t kernel_argmax(const float *x, size_t count);
 
+/* The lowest index from `first` on with x[i] + added > floor; count if there is none. */
+size_t kernel_next_above(
+    const float *x, size_t first, size_t count, float added, float floor);
+
 /* Where exact[n] lies within size * errors[n] of scores[n] for every n: writes, ascending,
  * the indices that may be the largest of `exact`; returns their number, or room + 1 if
  * there are more than `room`. size and errors are not negative; a score of -inf is never
@@ -216,6 +220,14 @@ typedef struct kernel_attention_shape {
 
 void kernel_attention(const kernel_attention_shape *shape, const float *q, const void *keys,
     const void *values, const float *bias, float *out, float *log_sums);
+
+/* Writes one position's key and value, [d_kv] each, of one head, into keys and values
+ * packed as kernel_attention reads them; of bf16, an even position's clears the odd one
+ * behind it. kernel_ask_key_value: brings near what that is going to write. */
+void kernel_set_key_value(kernel_weights weights, const float *k, const float *v,
+    size_t d_kv, size_t position, size_t value_rows, void *keys, void *values);
+void kernel_ask_key_value(kernel_weights weights, size_t d_kv, size_t position,
+    size_t value_rows, void *keys, void *values);
 
 /* Its backward pass; dq, dk, dv have the strides of q, k, v; dout has out's. Adds to dq,
  * dk, dv and to dbias, indexed as bias (NULL if bias is). scratch:
