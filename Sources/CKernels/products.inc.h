@@ -281,7 +281,8 @@ static void product(const kernel_product_shape *shape, const void *x,
     const size_t grain = step_depth(mode), block = block_depth(mode) / grain;
     const size_t depth = shape->depth, panel_steps = (depth + grain - 1) / grain;
 
-    /* Rows that are packed already meet a panel all at once: it is read from memory once. */
+    /* Rows that are packed already meet a panel all at once: it is read from memory once.
+     */
     const size_t row_block = shape->is_packed ? shape->rows : ROW_BLOCK;
     for (size_t row = 0; row < shape->rows; row += row_block) {
         size_t left = shape->rows - row, height = left < row_block ? left : row_block;
