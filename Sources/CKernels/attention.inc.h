@@ -85,8 +85,8 @@ static void block_scores(const product_mode mode, const kernel_attention_shape *
     }
 }
 
-/* out[n] += sum_j weights[n, j] v[first + j], a chain over j, j < depth. Asks for the panels
- * of keys that begin at `next`. */
+/* out[n] += sum_j weights[n, j] v[first + j], a chain over j, j < depth. Asks for the
+ * panels of keys that begin at `next`. */
 static void block_values(const product_mode mode, const kernel_attention_shape *shape,
     size_t count, size_t depth, const float *weights, const void *values,
     const char *next_keys, size_t first, float *packed, float *out) {
@@ -155,8 +155,9 @@ static void attention(const kernel_attention_shape *shape, const float *q, const
                     drop(&shape->dropout, pair(shape, i, first), seen, row);
             }
             /* After its last block a head is followed by the next one. */
-            size_t behind = first + KEY_BLOCK < shape->keys ? first + KEY_BLOCK
-                            : shape->value_rows + KERNEL_PANEL - 1;
+            size_t behind = first + KEY_BLOCK < shape->keys
+                                ? first + KEY_BLOCK
+                                : shape->value_rows + KERNEL_PANEL - 1;
             block_values(mode, shape, count, depth, scores, values,
                 panel_at(mode, keys, behind, shape->d_kv, 0), first, packed, rows);
         }

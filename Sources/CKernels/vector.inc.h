@@ -138,10 +138,10 @@ INLINE float sum(vec v) {
 /* Of numbers; what is equal, as 0 and -0, may be either. */
 INLINE float largest(vec v) {
 #if LANES == 16
-    v = larger(v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4,
-                      5, 6, 7));
-    v = larger(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8,
-                      9, 10, 11));
+    v = larger(v, __builtin_shufflevector(
+                      v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+    v = larger(v, __builtin_shufflevector(
+                      v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
 #elif LANES == 8
     v = larger(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3));
 #endif

@@ -65,15 +65,8 @@ package struct KeyValues: @unchecked Sendable {
             precision.kernel, v.base + column, 1, v.stride, 0, dKV, capacity, values(head), nil)
     }
 
-    /// One position's. k, v: `[1, heads * dKV]`.
-    package func set(_ position: Int, k: Rows, v: Rows) {
-        for head in 0..<shape.heads {
-            set(position, head: head, k: k.base + head * shape.dKV, v: v.base + head * shape.dKV)
-        }
-    }
-
     /// One position's of one head. k, v: `[dKV]`.
-    func set(
+    package func set(
         _ position: Int, head: Int, k: UnsafePointer<Float>, v: UnsafePointer<Float>
     ) {
         kernel_set_key_value(

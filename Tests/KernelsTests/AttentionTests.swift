@@ -119,7 +119,12 @@ extension Kernels {
                 let cache = KeyValues(base: memory.base, shape, capacity: seen[s] + 9)
                 for position in 0..<seen[s] - 1 {
                     let row = sample.keys.range(s).lowerBound + position
-                    cache.set(position, k: k.rows(row..<row + 1), v: v.rows(row..<row + 1))
+                    for head in 0..<2 {
+                        let column = head * sample.dKV
+                        cache.set(
+                            position, head: head, k: k.base + row * k.stride + column,
+                            v: v.base + row * v.stride + column)
+                    }
                 }
                 return (cache: cache, memory: memory)
             }
