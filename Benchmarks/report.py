@@ -121,7 +121,7 @@ def picture(cases: List[Dict[str, Any]]) -> None:
     from matplotlib import pyplot
 
     peers = ["ctranslate2", "onnxruntime", "torch"]
-    shown = [case for case in cases if case["group"] != "curve" and case["ratios"]]
+    shown = [case for case in cases if any(peer in case["ratios"] for peer in peers)]
     figure, axes = pyplot.subplots(figsize=(9, 0.26 * len(shown) + 1.2))
     for peer, colour in zip(peers, ("#c0392b", "#2471a3", "#7d8a91")):
         places = [i for i, case in enumerate(shown) if peer in case["ratios"]]
@@ -133,7 +133,11 @@ def picture(cases: List[Dict[str, Any]]) -> None:
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%gx"))
     axes.set_yticks(range(len(shown)))
-    labels = [f"{c['checkpoint']}, {c['case']}, {c['precision']}" for c in shown]
+    labels = [
+        f"{c['checkpoint']}, {c['case']}"
+        + ("" if c["group"] == "training" else f", {c['precision']}")
+        for c in shown
+    ]
     axes.set_yticklabels(labels, fontsize=7)
     axes.invert_yaxis()
     axes.set_xlabel("speed of this library over the peer's")
