@@ -41,13 +41,13 @@ extension Session {
         let clock = ContinuousClock()
         let start = clock.now
         let trainer = training.trainer
-        // What asks for all gradients at once gets them, whatever the options said.
-        if onGradients != nil || options.holdsGradients { try trainer.holdGradients() }
+        // A hook gets all gradients at once, also where the options did not announce it.
+        if onGradients != nil { try trainer.holdGradients() }
         let batch = order.next(options.batchSize, of: examples.count).map { examples[$0] }
         let normaliser = trainer.normaliser(of: batch)
         var update = Update(
-            training, rate: options.rates.rate(step: steps + 1), decay: options.weightDecay,
-            workers: model.workers)
+            training: training, rate: options.rates.rate(step: steps + 1),
+            decay: options.weightDecay, workers: model.workers)
         var (loss, sums) = (0.0, Trainer.Sums())
         if trainer.gradients.isWhole {
             sums = try accumulate(trainer, batch, normaliser: normaliser)
@@ -119,19 +119,12 @@ extension Session {
 /// The update of one step, part by part.
 private struct Update {
     let training: Session.Training
-    let settings: (_ scale: Float) -> UpdateSettings
+    let rate: Float
+    let decay: Float
     let workers: Workers
     /// Of the gradients of each part, by where the part begins.
-    private var squares: [Int: Double] = [:]
-    private var hasBegun = false
-
-    init(_ training: Session.Training, rate: Float, decay: Float, workers: Workers) {
-        self.training = training
-        self.workers = workers
-        settings = {
-            UpdateSettings(scale: $0, rate: rate, decay: decay, reference: training.decayTarget)
-        }
-    }
+    var squares: [Int: Double] = [:]
+    var hasBegun = false
 
     /// Of all that was measured, whatever the order.
     var gradientNorm: Double {
@@ -150,6 +143,10 @@ private struct Update {
     mutating func move(_ part: Gradients.Part, scale: Float = 1) {
         if !hasBegun { training.optimizer.beginStep() }
         hasBegun = true
-        training.optimizer.update(training.values, part, settings(scale), workers: workers)
+        training.optimizer.update(
+            training.values, part,
+            UpdateSettings(
+                scale: scale, rate: rate, decay: decay, reference: training.decayTarget),
+            workers: workers)
     }
 }
