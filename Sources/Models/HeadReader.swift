@@ -1,7 +1,6 @@
 import CUnsay
 import Glibc
 import Support
-import Synchronization
 import Tensors
 
 /// Decides whether the output head is the embedding table.
@@ -42,7 +41,7 @@ struct HeadReader {
         let mayRound =
             isLossy && isScaled && config?["tie_word_embeddings"]?.bool != false
         // The largest element, and the largest difference.
-        let found = Mutex((largest: Float(0), difference: Float(0), isEqual: true))
+        let found = Locked((largest: Float(0), difference: Float(0), isEqual: true))
         try reader.forEachBlock(of: [table, head]) { _, values in
             guard mayRound || found.withLock({ $0.isEqual }),
                 firstDifference(values[0], values[1]) != nil

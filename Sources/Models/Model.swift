@@ -1,6 +1,5 @@
 import CUnsay
 import Support
-import Synchronization
 import T5
 import Tensors
 import Tokenizers
@@ -14,9 +13,9 @@ package final class Model: Sendable {
     /// nil where no vocabulary lay beside the weights: ids only.
     package let tokenizer: (any Tokenizer)?
     package let workers: Workers
-    private let current: Mutex<State>
+    private let current: Locked<State>
     /// Once somebody has asked for them.
-    private let texts = Mutex<TokenTexts?>(nil)
+    private let texts = Locked<TokenTexts?>(nil)
 
     package var configuration: T5Configuration { checkpoint.configuration }
     package var layout: ParameterLayout { checkpoint.layout }
@@ -53,7 +52,7 @@ package final class Model: Sendable {
         let snapshot = try WeightsSnapshot(
             checkpoint.layout, checkpoint.configuration, precision: precision, workers: workers,
             source: checkpoint)
-        current = Mutex(
+        current = Locked(
             State(snapshot: snapshot, full: precision == .float32 ? snapshot : nil))
     }
 
@@ -70,7 +69,7 @@ package final class Model: Sendable {
             state.snapshot = try Self.rounded(weights, model.precision, model.workers)
             state.full = weights
         }
-        current = Mutex(state)
+        current = Locked(state)
     }
 
     /// The weights in float32, as they are now: what is trained, saved and compared.

@@ -2,7 +2,6 @@ import COnnx
 import CUnsay
 import Glibc
 import Support
-import Synchronization
 import T5
 import Tensors
 
@@ -84,7 +83,7 @@ struct SiteChecker {
         // What is stored alike is read as it is stored; where something is wrong, again in the
         // parameter's own order.
         if let stored = Self.asStored(pair) {
-            let isGood = Mutex(true)
+            let isGood = Locked(true)
             try reader.forEachBlock(of: stored) { _, values in
                 let bad = onnx_first_not_finite(values[0].baseAddress, values[0].count)
                 let differs = copy != nil && firstDifference(values[0], values[1]) != nil

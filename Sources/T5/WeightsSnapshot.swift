@@ -1,6 +1,5 @@
 import CUnsay
 import Support
-import Synchronization
 import Tensors
 
 /// All weights of a model, packed for products and never changed again: in float32, or rounded
@@ -14,8 +13,8 @@ package final class WeightsSnapshot: Sendable {
     package let network: Network
     package let precision: Precision
     /// The SHA-256 of the weights, once somebody has asked for it.
-    package let fingerprint = Mutex<[UInt8]?>(nil)
-    private let screened = Mutex<ScreenedHead?>(nil)
+    package let fingerprint = Locked<[UInt8]?>(nil)
+    private let screened = Locked<ScreenedHead?>(nil)
     /// Where each parameter lies, in the order of `layout`.
     private let places: [Place]
 

@@ -1,10 +1,9 @@
 import Support
-import Synchronization
 
 /// Buffers of one size for the chunks of a region: as many as run at once, used again.
 package final class ScratchPool: Sendable {
     private let count: Int
-    private let free = Mutex<[FloatBuffer]>([])
+    private let free = Locked<[FloatBuffer]>([])
 
     package init(count: Int) { self.count = count }
 
@@ -20,7 +19,7 @@ package final class ScratchPool: Sendable {
 package final class ArenaPool: @unchecked Sendable {
     /// Guarded by `lock`.
     private var free: [Arena] = []
-    private let lock = Mutex<Void>(())
+    private let lock = Locked<Void>(())
 
     package init() {}
 
@@ -36,7 +35,7 @@ extension Workers {
     /// As `forEach`, for a body that can fail: the first failure is thrown, and chunks that
     /// have not begun by then are left out.
     package func forEachThrowing(_ chunks: Int, _ body: (Int) throws -> Void) throws {
-        let failure = Mutex<(any Error)?>(nil)
+        let failure = Locked<(any Error)?>(nil)
         forEach(chunks) { chunk in
             guard failure.withLock({ $0 == nil }) else { return }
             do {

@@ -2,7 +2,6 @@ import CSupport
 import CUnsay
 import Models
 import Support
-import Synchronization
 import Tensors
 
 // Section 1 of unsay.h: version, errors, log.
@@ -68,7 +67,7 @@ private struct LogSink: @unchecked Sendable {
     let minimum: unsay_log_level
 }
 
-private let logSink = Mutex<LogSink?>(nil)
+private let logSink = Locked<LogSink?>(nil)
 
 @_cdecl("unsay_set_log") @implementation
 public func unsay_set_log(

@@ -24,6 +24,52 @@ struct ConcurrencyTests {
         return try generate(model, inputs, options).hypotheses.map { $0[0].ids }
     }
 
+    /// What a thread is to do, and its number.
+    private final class Work: Sendable {
+        let index: Int
+        let body: @Sendable (Int) -> Void
+
+        init(_ index: Int, _ body: @escaping @Sendable (Int) -> Void) {
+            self.index = index
+            self.body = body
+        }
+    }
+
+    /// Threads of the system's, each with its number: to be joined.
+    private static func start(
+        _ count: Int, _ body: @escaping @Sendable (Int) -> Void
+    ) -> [pthread_t] {
+        (0..<count).map { index in
+            var thread = pthread_t()
+            let status = pthread_create(
+                &thread, nil,
+                { context in
+                    if let context {
+                        let work = Unmanaged<Work>.fromOpaque(context).takeRetainedValue()
+                        work.body(work.index)
+                    }
+                    return nil
+                }, Unmanaged.passRetained(Work(index, body)).toOpaque())
+            #expect(status == 0)
+            return thread
+        }
+    }
+
+    /// A lock, and how often it was taken.
+    private final class Counter: Sendable {
+        let count = Locked(0)
+    }
+
+    @Test("a lock that eight threads fight over orders what they do, for ThreadSanitizer, too")
+    func lock() {
+        let counter = Counter()
+        let threads = Self.start(8) { _ in
+            for _ in 0..<20_000 { counter.count.withLock { $0 += 1 } }
+        }
+        for thread in threads { pthread_join(thread, nil) }
+        #expect(counter.count.withLock { $0 } == 160_000)
+    }
+
     /// What the threads share: nothing that they would have to wait for.
     private final class Shared: Sendable {
         let model: Model
@@ -63,19 +109,7 @@ struct ConcurrencyTests {
             workers: Workers(threads: 2))
         let shared = Shared(model)
         let servers = (0..<8).map { _ in Server(shared) }
-        var threads = [pthread_t](repeating: pthread_t(), count: servers.count)
-        for (index, server) in servers.enumerated() {
-            let context = Unmanaged.passRetained(server).toOpaque()
-            let status = pthread_create(
-                &threads[index], nil,
-                { context in
-                    if let context {
-                        Unmanaged<Server>.fromOpaque(context).takeRetainedValue().serve()
-                    }
-                    return nil
-                }, context)
-            #expect(status == 0)
-        }
+        let threads = Self.start(servers.count) { [servers] in servers[$0].serve() }
         // What the model writes at each of the snapshots that it ever had.
         var known: Set<[[Int32]]> = [try Self.outputs(try Model(cloning: model))]
         for round in 0..<6 {
