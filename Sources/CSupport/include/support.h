@@ -1,7 +1,7 @@
 /*
  * support.h - what the Swift targets need from C: this thread's last error,
- * checked allocation, locks, UTF-8, and the kept libraries for JSON (cJSON), SHA-256 (nettle) and
- * compression (zstd), whose own headers stay out of Swift.
+ * checked allocation, locks, UTF-8, and the kept libraries for JSON (cJSON), SHA-256
+ * (nettle) and compression (zstd), whose own headers stay out of Swift.
  *
  * Nothing here prints, exits or aborts. Every input may be hostile.
  */
@@ -59,7 +59,8 @@ int support_reserve_is_spent(void);
 /* ---- Locks --------------------------------------------------------------- */
 
 /* What this thread did up to support_lock_leaving comes before what another does from its
- * support_lock_taken on, with the same `lock`. Told to ThreadSanitizer; nothing without it. */
+ * support_lock_taken on, with the same `lock`. Told to ThreadSanitizer; nothing without it.
+ */
 void support_lock_taken(const void *lock);
 void support_lock_leaving(const void *lock);
 
