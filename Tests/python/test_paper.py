@@ -17,7 +17,7 @@ from runtime import Runtime
 
 sys.path.insert(0, str(ROOT / "examples"))
 
-from paper import annotators, debsum, fresh, measures, tasks, token_classifier, trials
+from paper import annotators, debsum, fresh, measures, tables, tasks, token_classifier, trials
 from paper.outputs import Written
 from paper.settings import Settings
 from paper.store import Progress, append_lines, read_lines
@@ -330,6 +330,33 @@ def test_rules_choose_by_loss_as_the_paper_does_or_by_prevalence_within_the_guar
     best, point = runner.best(histories, "guard")
     assert best is histories[1] and point["step"] == 1
     assert runner.best([history(1.0, (1, 0.1, 0.3, 0, 50))], "guard") is None
+
+
+def test_methods_are_compared_where_they_remove_equally_much():
+    def row(method, seed, gone, same):
+        return {"protocol": "paper", "method": method, "seed": seed, "gone": gone, "same": same,
+                "bleu": 100 * same}  # fmt: skip
+
+    rows = [row("ff", 1, 1.0, 0.9), row("ff", 1, 0.6, 0.98), row("ff", 2, 0.8, 0.94),
+            row("ul", 1, 0.5, 0.7), row("ul", 2, 0.4, 0.9)]  # fmt: skip
+    ff, ul = tables.equal(rows)
+    assert ff[:2] == ["ff", "paper"] and len(ff) == len(tables.EQUAL_HEADINGS)
+    assert ff[2:5] == ["96.0%", "92.0%", "90.0% (1 of 2 seeds)"]
+    assert ff[5:8] == ["96.0", "92.0", "90.0 (1 of 2 seeds)"]
+    assert ul[2:5] == ["70.0% (1 of 2 seeds)", "-", "-"]
+    assert tables.frontier(rows[:2], "bleu")[::4] == [100, 98, 98, 98, 90, 90]
+
+
+def test_checkpoints_are_measured_on_outputs_with_the_behaviour_first():
+    few, many, others = rows(3, 0), rows(40, 0), rows(0, 50)
+
+    def checked(validation):
+        settings = Settings("pairs", "", {}, {}, checked=20)
+        return trials.Runner(settings, ROOT, None, None, [], validation, {}).checked
+
+    assert checked(others + few) == few + others[:17]
+    assert checked(many + others) == many[:10] + others[:10]
+    assert checked(few) == few
 
 
 def test_a_line_that_a_kill_cut_short_is_dropped(tmp_path):

@@ -1,10 +1,10 @@
-r"""Writes a finished study's table and figures into a document, between markers.
+r"""Writes a finished study's tables and figures into a document, between markers.
 
     python -m paper.document build/debsum docs/results.md \
         --settings examples/paper/studies/debsum.json
 
-The document has `<!-- study BEHAVIOUR -->` and `<!-- end of study BEHAVIOUR -->` where a table
-belongs. The figures, as PNG and CSV, go beside it. A study with a trial that is not done, or a
+The document has `<!-- study BEHAVIOUR -->` and `<!-- end of study BEHAVIOUR -->` where its tables
+belong. The figures, as PNG and CSV, go beside it. A study with a trial that is not done, or a
 model that is not measured, is refused.
 """
 
@@ -16,7 +16,9 @@ from typing import List
 from .outputs import slug
 from .settings import Settings, load
 from .store import read_json, write_text
-from .tables import HEADINGS, cells, markdown, merged, test_rows
+from .tables import (
+    EQUAL_HEADINGS, EQUAL_SAID, HEADINGS, cells, equal, markdown, merged, points, test_rows,
+)  # fmt: skip
 from .trials import RULES
 from .updating import groups, histories, main_groups
 
@@ -44,8 +46,10 @@ def write(settings: Settings, out: Path, document: Path) -> None:
         if begin not in text or end not in text:
             raise SystemExit(f"{document} has no place for {name!r}: add {begin.strip()} and {end}")
         before, rest = text.split(begin)
-        rows = [cells(row) for row in merged(test_rows(settings, out, name))]
-        text = before + begin + markdown(HEADINGS, rows) + "\n" + end + rest.split(end)[1]
+        chosen = [cells(row) for row in merged(test_rows(settings, out, name))]
+        shown = [markdown(HEADINGS, chosen), EQUAL_SAID]
+        shown.append(markdown(EQUAL_HEADINGS, equal(list(points(settings, out, name)))))
+        text = before + begin + "\n\n".join(shown) + "\n" + end + rest.split(end)[1]
         for protocol in settings.protocols:
             stem = f"{slug(name)}-{slug(protocol)}"
             shutil.copy(out / f"report/{stem}.png", document.parent / f"study-{stem}.png")

@@ -72,7 +72,7 @@ def seconds(settings: Settings, out: Path) -> List[Tuple[str, float, str]]:
             update += protocol.steps * per_step[trial.protocol]
             # The loss of held-out outputs and guard costs about a third of a step's passes.
             measured = (settings.held_out + 2 * settings.guard) / protocol.batch_size
-            update += checks * (counts["validation"] * per_output)
+            update += checks * min(settings.checked, counts["validation"]) * per_output
             update += checks * measured * per_step[trial.protocol] / 3
         models += 2 * len(list(main_groups(settings, name)))
         models += len(groups(settings, name)) - len(list(main_groups(settings, name))) + 2

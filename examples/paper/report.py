@@ -135,6 +135,8 @@ def _behaviour(
         "the interval of the prevalence is Wilson's; ranges are over seeds.</p>"
     )
     parts.append(_table(tables.HEADINGS, rows, has_texts=True))
+    parts.append(f"<p>{tables.EQUAL_SAID}</p>")
+    parts.append(_table(tables.EQUAL_HEADINGS, tables.equal(points), has_texts=True))
     parts += _changes(out, name)
     return parts
 

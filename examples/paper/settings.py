@@ -107,6 +107,9 @@ class Settings:
     guard: int = 100
     held_out: int = 200
     """Validation outputs whose loss chooses checkpoints."""
+    checked: int = 400
+    """Validation inputs that are written anew for a checkpoint: those with the behaviour before
+    the others, up to half of them."""
     drift: int = 100
     """References of the test split on which drift is measured."""
     max_guard_kl: float = 0.02

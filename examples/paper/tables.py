@@ -119,14 +119,56 @@ def points(settings: Settings, out: Path, name: str) -> Iterator[Row]:
                 }  # fmt: skip
 
 
+def left(rows: Sequence[Row], measure: str, share: float) -> float:
+    """The most of `measure` at a checkpoint where at least `share` of the prevalence is gone; not
+    a number where there is none."""
+    return max((row[measure] for row in rows if row["gone"] >= share), default=math.nan)
+
+
 GRID = [step / 20 for step in range(21)]
 
 
 def frontier(rows: Sequence[Row], measure: str) -> List[float]:
-    """For each share of the prevalence in `GRID`: the most of `measure` that is left at a
-    checkpoint where at least so much is gone; not a number where there is none."""
-    known = [(0.0, 100.0)] + [(row["gone"], row[measure]) for row in rows]
-    return [max((y for x, y in known if x >= share), default=math.nan) for share in GRID]
+    """`left` for each share of the prevalence in `GRID`; without any update nothing is gone."""
+    whole = [{"gone": 0.0, measure: 100.0}]
+    return [left([*whole, *rows], measure, share) for share in GRID]
+
+
+SHARES = (0.5, 0.8, 0.95)
+"""Of the prevalence, for `equal`."""
+
+
+def equal(rows: Sequence[Row]) -> List[List[str]]:
+    """What each method leaves of outputs without the behaviour where it removes as much of it as
+    the others do: a row for each protocol and method, as `EQUAL_HEADINGS`. Means over seeds."""
+    groups: Dict[Tuple[str, str], Dict[int, List[Row]]] = {}
+    for row in rows:
+        seeds = groups.setdefault((row["protocol"], row["method"]), {})
+        seeds.setdefault(row["seed"], []).append(row)
+    found = []
+    for (protocol, method), seeds in groups.items():
+        cells = [said(method), protocol]
+        for measure, form in (("same", "{:.1%}"), ("bleu", "{:.1f}")):
+            for share in SHARES:
+                most = [left(each, measure, share) for each in seeds.values()]
+                reached = [value for value in most if not math.isnan(value)]
+                cell = form.format(statistics.fmean(reached)) if reached else "-"
+                if 0 < len(reached) < len(most):
+                    cell += f" ({len(reached)} of {len(most)} seeds)"
+                cells.append(cell)
+        found.append(cells)
+    return found
+
+
+EQUAL_SAID = (
+    "At equal reduction, on validation inputs: the best of all checkpoints, rates and alphas "
+    "where at least that much of the prevalence is gone; means over seeds."
+)
+EQUAL_HEADINGS = ["method", "trained"] + [
+    f"{said} where {share:.0%} is gone"
+    for said in ("others the same", "BLEU of others")
+    for share in SHARES
+]
 
 
 def extra_rows(settings: Settings, out: Path, name: str) -> List[Row]:

@@ -142,6 +142,9 @@ class Runner:
     ) -> None:  # fmt: skip
         self.settings, self.out, self.model, self.annotator = settings, out, model, annotator
         self.train, self.validation, self.corrected = train, validation, corrected
+        shown = [row for row in validation if row.has][: settings.checked // 2]
+        others = [row for row in validation if not row.has]
+        self.checked = shown + others[: settings.checked - len(shown)]
 
     def run(self, trial: Trial, protocol: Protocol) -> Dict[str, Any]:
         """Trains a trial as far as its protocol says; its history."""
@@ -181,7 +184,7 @@ class Runner:
     ) -> None:
         evaluation = patch.evaluate()
         with patch.model() as patched:
-            measured = self.measure(patched, self.validation)
+            measured = self.measure(patched, self.checked)
         point = {
             "step": steps,
             "held_out_loss": evaluation.held_out_loss,
