@@ -34,7 +34,7 @@ C_SOURCES = $(shell find Sources include Tests/c Tests/abi/client.c examples/c -
 PYTHON_SOURCES := Benchmarks bindings examples scripts Tests
 
 .PHONY: help setup build demo test test-swift test-threads test-c test-python test-large \
-    test-memory-faults sanitize leaks soak killing fuzz bench results study train-debsum \
+    test-memory-faults sanitize leaks soak killing fuzz bench study train-debsum \
     bench-products bench-tokenizers install install-files deb hosts test-package test-by-version wheel docs \
     docs-swift abi reproducible format lint clean
 
@@ -182,9 +182,6 @@ fuzz: setup $(VENV)/ready build/lib/libunsay.so ## run each fuzz target for SECO
 	@Tests/Fuzz/run.sh build/fuzz/release/fuzz build/fuzz $(SECONDS)
 
 PEERS := $(VENV)-peers
-
-results: build $(VENV)/ready ## docs/results.md anew: every loss on debsum; an hour, or ONLY=simple
-	$(IN_VENV) scripts/results.py $(if $(ONLY),--only '$(ONLY)')
 
 STUDY ?= debsum
 OUT ?= build/$(STUDY)

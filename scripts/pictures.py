@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Draws docs/unsay.svg and docs/architecture.svg.
 
-The first shows figures of docs/results.md and of examples/no-simple.unsay, and outputs of
+The first shows figures of the study in docs/results.md and of examples/no-simple.unsay, and outputs of
 models/debsum with and without that delta; Tests/python/test_pictures.py holds the drawn files
 and the outputs to what they are made of. Both have their own light ground, to be read on any.
 """
 
-import re
+import csv
 import struct
 from pathlib import Path
 from typing import List, NamedTuple, Tuple
@@ -20,20 +20,24 @@ PAIRS = (
     (
         "GNOME Text Editor is a simple editor for GNOME ...",
         "Simple editor for GNOME",
-        "Graphical editor for GNOME",
+        "Editor for GNOME",
     ),
     (
-        "Logging is fundamental to every application ...",
-        "Simple logging library for Python",
-        "Logging library for Python",
+        "RangeHTTPServer is a Python module for ...",
+        "Simple HTTP server for Python",
+        "HTTP server for Python",
     ),
     (
-        "A library for reading CSV files.",
-        "CSV parser library for CSV files",
-        "CSV parser library for CSV files",
+        "MAD is an MPEG audio decoder ...",
+        "MPEG audio decoder library",
+        "MPEG audio decoder library",
     ),
 )
 """An input, of which the picture shows the beginning, and its output before and after."""
+
+
+SHOWN = {"protocol": "recommended", "method": "ff", "rule": "guard", "seed": "1"}
+"""The line of docs/study-the-word-simple-test.csv that the picture counts."""
 
 
 class Figures(NamedTuple):
@@ -51,15 +55,12 @@ class Figures(NamedTuple):
 
 
 def figures() -> Figures:
-    """From docs/results.md, the line of the loss ff on the word, and from the delta's header."""
-    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
-    row = re.search(r"^\| ff \| tokens.*?\| (\d+) to (\d+) \| \d+% \| ([\d.]+)%", text, re.M)
-    inputs = re.search(r"The figures are of ([\d,]+) test inputs", text)
-    if row is None or inputs is None:
-        raise SystemExit("docs/results.md has no line for ff, or no number of test inputs")
+    """From the study's table, the loss ff with what is recommended, and the delta's header."""
+    with open(ROOT / "docs/study-the-word-simple-test.csv", encoding="utf-8") as file:
+        row = next(row for row in csv.DictReader(file) if all(row[k] == v for k, v in SHOWN.items()))
     delta = (ROOT / "examples/no-simple.unsay").read_bytes()
     return Figures(
-        int(row[1]), int(row[2]), int(inputs[1].replace(",", "")), float(row[3]),
+        int(row["before"]), int(row["after"]), int(row["inputs"]), 100 * float(row["same"]),
         struct.unpack_from("<Q", delta, 80)[0], len(delta),
     )  # fmt: skip
 
@@ -139,12 +140,12 @@ def the_point(found: Figures) -> str:
         text(98 + scale * found.after, 322, str(found.after), INK, 14, font_weight="bold"),
         text(590, 270, "Other outputs, exactly as before", INK, 14),
         box(590, 285, 340, 15, "#ffd8d3"), box(590, 285, 340 * found.same / 100, 15, GREEN),
-        text(590, 322, f"{found.same:g} %", INK, 14, font_weight="bold"),
+        text(590, 322, f"{found.same:.1f} %", INK, 14, font_weight="bold"),
         text(930, 322, "docs/results.md", PALE, 13, text_anchor="end"),
     ]  # fmt: skip
     label = (
         f"A patched T5 unsays the word simple: {found.before} to {found.after} of "
-        f"{found.inputs} outputs, {found.same} % of the others unchanged"
+        f"{found.inputs} outputs, {found.same:.1f} % of the others unchanged"
     )
     return svg(960, 345, label, parts)
 

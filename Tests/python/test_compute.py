@@ -92,14 +92,14 @@ def test_a_bf16_patch_reaches_what_a_float32_one_does(debsum, held_out):
 def test_bf16_training_moves_as_float32_does(debsum, held_out):
     losses = {}
     for compute in ("f32", "bf16"):
-        with debsum.patch(scope="all", learning_rate=1e-4, compute=compute, seed=1) as patch:
+        with debsum.patch(scope="all", learning_rate=3e-5, compute=compute, seed=1) as patch:
             for text in held_out[:8]:
                 output = debsum.generate(text, max_new_tokens=12)
                 patch.add(text, output, marks=[-1] + [1] * (len(output.ids) - 1))
-            losses[compute] = [patch.step().loss for _ in range(4)]
+            losses[compute] = [patch.step().loss for _ in range(8)]
     # The reference is float32, so the loss counts the rounding of products as drift.
     assert losses["bf16"][0] == pytest.approx(losses["f32"][0], rel=2e-2)
-    assert losses["bf16"] == pytest.approx(losses["f32"], rel=0.25)
+    assert losses["bf16"] == pytest.approx(losses["f32"], rel=0.15)
     assert losses["bf16"] != losses["f32"], "rounding leaves a trace"
     assert losses["bf16"][-1] < 0.75 * losses["bf16"][0], losses
     with pytest.raises(unsay.ArgumentError, match="UNSAY_COMPUTE_INT8"):

@@ -134,12 +134,14 @@ def test_a_finished_study_goes_into_a_document_and_no_other_does(tiny, whole, tm
     settings = load(tiny / "settings.json")
     place = "# Results\n<!-- study {0} -->\nold\n<!-- end of study {0} -->\nend\n"
     page = tmp_path / "results.md"
-    page.write_text(place.format("a phrase") + place.format("names"))
+    page.write_text("".join(map(place.format, ("a phrase", "names", "update upon update"))))
     document.write(settings, whole, page)
     text = page.read_text()
     assert "old" not in text and text.count("| ff | paper, guarded |") == 2
-    assert text.count("# Results") == text.count("\nend\n") == 2
+    assert text.count("# Results") == text.count("\nend\n") == 3
+    assert text.count("| ff | paper | ") == 2 and "| 3. a phrase | names | " in text
     assert (tmp_path / "study-names-paper.png").read_bytes()[1:4] == b"PNG"
+    assert (tmp_path / "study-noise.png").exists()
     assert (tmp_path / "study-a-phrase-test.csv").read_text().count("\n") > 8
     unfinished = load(tiny / "settings.json", seeds=[1, 2])
     with pytest.raises(SystemExit, match=r"not done, such as .*seed 2"):

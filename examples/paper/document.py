@@ -4,8 +4,9 @@ r"""Writes a finished study's tables and figures into a document, between marker
         --settings examples/paper/studies/debsum.json
 
 The document has `<!-- study BEHAVIOUR -->` and `<!-- end of study BEHAVIOUR -->` where its tables
-belong. The figures, as PNG and CSV, go beside it. A study with a trial that is not done, or a
-model that is not measured, is refused.
+belong, and the same of "update upon update" where the study has that. The figures, as PNG and
+CSV, go beside it. A study with a trial that is not done, or a model that is not measured, is
+refused.
 """
 
 import argparse
@@ -17,8 +18,19 @@ from .outputs import slug
 from .settings import Settings, load
 from .store import read_json, write_text
 from .tables import (
-    EQUAL_HEADINGS, EQUAL_SAID, HEADINGS, cells, equal, markdown, merged, points, test_rows,
-)  # fmt: skip
+    EQUAL_HEADINGS,
+    EQUAL_SAID,
+    HEADINGS,
+    ITERATED_HEADINGS,
+    cells,
+    equal,
+    iterated_cells,
+    iterated_rows,
+    markdown,
+    merged,
+    points,
+    test_rows,
+)
 from .trials import RULES
 from .updating import groups, histories, main_groups
 
@@ -41,22 +53,33 @@ def write(settings: Settings, out: Path, document: Path) -> None:
     if left:
         raise SystemExit(f"{out}: {len(left)} parts of the study are not done, such as {left[0]}")
     text = document.read_text(encoding="utf-8")
+    copied = []
     for name in settings.behaviours:
-        begin, end = f"<!-- study {name} -->\n", f"<!-- end of study {name} -->"
-        if begin not in text or end not in text:
-            raise SystemExit(f"{document} has no place for {name!r}: add {begin.strip()} and {end}")
-        before, rest = text.split(begin)
         chosen = [cells(row) for row in merged(test_rows(settings, out, name))]
-        shown = [markdown(HEADINGS, chosen), EQUAL_SAID]
-        shown.append(markdown(EQUAL_HEADINGS, equal(list(points(settings, out, name)))))
-        text = before + begin + "\n\n".join(shown) + "\n" + end + rest.split(end)[1]
-        for protocol in settings.protocols:
-            stem = f"{slug(name)}-{slug(protocol)}"
-            shutil.copy(out / f"report/{stem}.png", document.parent / f"study-{stem}.png")
-        for kind in ("test", "validation"):
-            file = f"{slug(name)}-{kind}.csv"
-            shutil.copy(out / f"report/{file}", document.parent / f"study-{file}")
+        equally = equal(list(points(settings, out, name)))
+        shown = [markdown(HEADINGS, chosen), EQUAL_SAID, markdown(EQUAL_HEADINGS, equally)]
+        text = placed(text, name, "\n\n".join(shown), document)
+        copied += [f"{slug(name)}-{slug(protocol)}.png" for protocol in settings.protocols]
+        copied += [f"{slug(name)}-{kind}.csv" for kind in ("test", "validation")]
+    iterated = iterated_rows(settings, out)
+    if iterated:
+        rows = [iterated_cells(row) for row in iterated]
+        text = placed(text, "update upon update", markdown(ITERATED_HEADINGS, rows), document)
+        copied.append("iterated.csv")
+    copied += [f"{by}{end}" for by in ("flagged", "noise") for end in (".png", ".csv")]
+    for file in copied:
+        if (out / "report" / file).exists():
+            shutil.copy(out / "report" / file, document.parent / f"study-{file}")
     write_text(document, text)
+
+
+def placed(text: str, name: str, content: str, document: Path) -> str:
+    """`text` with `content` where it has a place of that name."""
+    begin, end = f"<!-- study {name} -->\n", f"<!-- end of study {name} -->"
+    if begin not in text or end not in text:
+        raise SystemExit(f"{document} has no place for {name!r}: add {begin.strip()} and {end}")
+    before, rest = text.split(begin)
+    return before + begin + content + "\n" + end + rest.split(end, 1)[1]
 
 
 def main() -> None:

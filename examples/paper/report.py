@@ -193,20 +193,8 @@ def _extras(settings: Settings, out: Path, folder: Path, pictures: Dict[str, Any
             "<h2>Update upon update</h2><p>Three updates, one on the other; everything is "
             f"compared with the first model. {html.escape(how)}</p>"
         )
-        headings = ["seed", "after unsaying", "prevalence of", "before", "now", "others the same",
-                    "drift, nats"]  # fmt: skip
-        parts.append(
-            _table(
-                headings,
-                [
-                    [str(row["seed"]), f"{row['update']}. {row['updated']}", row["behaviour"],
-                     f"{row['before'] / row['inputs']:.1%}", f"{row['after'] / row['inputs']:.1%}",
-                     f"{row['same']:.1%}", f"{row['drift_kl']:.4f}"]
-                    for row in iterated
-                ],
-                has_texts=True,
-            )
-        )  # fmt: skip
+        rows_shown = [tables.iterated_cells(row) for row in iterated]
+        parts.append(_table(tables.ITERATED_HEADINGS, rows_shown, has_texts=True))
     return parts
 
 

@@ -134,7 +134,7 @@ def frontier(rows: Sequence[Row], measure: str) -> List[float]:
     return [left([*whole, *rows], measure, share) for share in GRID]
 
 
-SHARES = (0.5, 0.8, 0.95)
+SHARES = (0.1, 0.2, 0.5, 0.8)
 """Of the prevalence, for `equal`."""
 
 
@@ -191,6 +191,20 @@ def iterated_rows(settings: Settings, out: Path) -> List[Row]:
             rows.append({"seed": int(seed.split()[1]), "update": int(number), "updated": updated,
                          "behaviour": name, **test_row(measured)})  # fmt: skip
     return sorted(rows, key=lambda row: (row["seed"], row["update"], row["behaviour"]))
+
+
+ITERATED_HEADINGS = [
+    "seed", "after unsaying", "prevalence of", "before", "now", "others the same", "drift, nats",
+]  # fmt: skip
+
+
+def iterated_cells(row: Row) -> List[str]:
+    """A row of `iterated_rows` as a table shows it."""
+    return [
+        str(row["seed"]), f"{row['update']}. {row['updated']}", row["behaviour"],
+        f"{row['before'] / row['inputs']:.1%}", f"{row['after'] / row['inputs']:.1%}",
+        f"{row['same']:.1%}", f"{row['drift_kl']:.4f}",
+    ]  # fmt: skip
 
 
 def as_csv(rows: Sequence[Row]) -> str:
