@@ -57,7 +57,9 @@ class Figures(NamedTuple):
 def figures() -> Figures:
     """From the study's table, the loss ff with what is recommended, and the delta's header."""
     with open(ROOT / "docs/study-the-word-simple-test.csv", encoding="utf-8") as file:
-        row = next(row for row in csv.DictReader(file) if all(row[k] == v for k, v in SHOWN.items()))
+        row = next(
+            row for row in csv.DictReader(file) if all(row[k] == v for k, v in SHOWN.items())
+        )
     delta = (ROOT / "examples/no-simple.unsay").read_bytes()
     return Figures(
         int(row["before"]), int(row["after"]), int(row["inputs"]), 100 * float(row["same"]),
