@@ -3,7 +3,8 @@
 
 The first shows figures of the study in docs/results.md and of examples/no-simple.unsay, and
 outputs of models/debsum with and without that delta; Tests/python/test_pictures.py holds the
-drawn files and the outputs to what they are made of. Both have their own light ground, to be read on any.
+drawn files and the outputs to what they are made of. Both have their own light ground, to be
+read on any.
 """
 
 import csv
