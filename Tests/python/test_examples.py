@@ -125,6 +125,6 @@ def with_and_without(model, texts):
     chosen = texts[:5] + texts[-5:]
     outputs = [output.text for output in model.generate(chosen, max_new_tokens=32)]
     pairs = list(zip(chosen, outputs))
-    has = next(text for text, output in pairs if re.search(r"\bsimple\b", output))
+    has = next(text for text, output in pairs if re.search(r"\bsimple\b", output, re.IGNORECASE))
     lacks = next(text for text, output in pairs if "simple" not in output.lower())
     return has, lacks
