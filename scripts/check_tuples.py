@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Refuses tuples in collections and optionals whose labels take more than 15 bytes together.
+"""Refuses tuples in collections, optionals and locks whose labels take more than 15 bytes together.
 
 The Swift runtime makes the type of such a tuple when it is first used, and spells its labels in
 a std::string. One of more than 15 bytes is allocated by libstdc++, which ends the process where
@@ -13,8 +13,9 @@ from pathlib import Path
 MOST = 15
 TYPE = r"[^(),:{}]+(?:\([^()]*\))?[^(),:{}]*"
 TUPLE = re.compile(rf"(\[|<|typealias \w+ = )\(((?:\w+: {TYPE},\s*)+\w+: {TYPE})\)")
-# What closures make of each element: (name: value, name: value).
-MADE = re.compile(r"(\{ |\? nil : |append\()\(((?:\w+: [^(),]+,\s*)+\w+: [^(),]+)\)")
+# What closures make of each element, and locks guard: (name: value, name: value).
+VALUE = r"[^(),]+(?:\([^()]*\))?"
+MADE = re.compile(rf"(\{{ |\? nil : |append\(|Locked\()\(((?:\w+: {VALUE},\s*)+\w+: {VALUE})\)")
 
 
 def main() -> int:

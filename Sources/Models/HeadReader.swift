@@ -40,8 +40,7 @@ struct HeadReader {
         let isLossy = head.precision < 3 || table.precision < 3
         let mayRound =
             isLossy && isScaled && config?["tie_word_embeddings"]?.bool != false
-        // The largest element, and the largest difference.
-        let found = Locked((largest: Float(0), difference: Float(0), isEqual: true))
+        let found = Locked(Comparison())
         try reader.forEachBlock(of: [table, head]) { _, values in
             guard mayRound || found.withLock({ $0.isEqual }),
                 firstDifference(values[0], values[1]) != nil
@@ -53,12 +52,21 @@ struct HeadReader {
                 difference = max(difference, abs(x - y))
             }
             found.withLock {
-                $0 = (max($0.largest, largest), max($0.difference, difference), false)
+                $0.largest = max($0.largest, largest)
+                $0.difference = max($0.difference, difference)
+                $0.isEqual = false
             }
         }
-        let (largest, difference, isEqual) = found.withLock { $0 }
-        if isEqual { return true }
+        let compared = found.withLock { $0 }
+        if compared.isEqual { return true }
         // A quarter of the largest: coarser than 4-bit rounding, far finer than chance.
-        return mayRound && difference <= 0.25 * largest
+        return mayRound && compared.difference <= 0.25 * compared.largest
+    }
+
+    /// Of all elements of the head and the table.
+    private struct Comparison {
+        var largest: Float = 0
+        var difference: Float = 0
+        var isEqual = true
     }
 }

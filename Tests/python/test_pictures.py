@@ -1,6 +1,7 @@
 """The pictures of the documentation show what is true."""
 
 import importlib.util
+import re
 from xml.etree import ElementTree
 
 import unsay
@@ -39,6 +40,22 @@ def test_the_delta_is_as_small_as_it_says():
     figures = pictures().figures()
     assert figures.changed == delta.info.changed_count == 512
     assert figures.size == (ROOT / "examples/no-simple.unsay").stat().st_size
+
+
+def test_the_readme_counts_what_the_picture_counts():
+    found = pictures().figures()
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    same = f"{found.same:.1f} % of the others"
+    assert f"{found.before} to {found.after} of {found.inputs:,} outputs have it, {same}" in text
+    assert f"{found.before} of {found.inputs:,} outputs to {found.after} and leave {same}" in text
+
+
+def test_the_first_held_out_inputs_have_the_word_and_the_last_do_not(debsum, held_out):
+    outputs = debsum.generate(held_out, max_new_tokens=32, log_probs=False)
+    has = [bool(re.search(r"\bsimple\b", output.text, re.IGNORECASE)) for output in outputs]
+    first = len(held_out) - 250
+    assert f"the first {first} have the word" in (ROOT / "docs/start.md").read_text()
+    assert (sum(has[:first]), sum(has[first:])) == (first, 0)
 
 
 def test_every_room_of_the_building_is_there():
