@@ -1,6 +1,7 @@
 """What trials of examples/paper train on, how they are measured, chosen and compared."""
 
 import sys
+from dataclasses import asdict, replace
 
 import pytest
 import unsay
@@ -8,9 +9,10 @@ from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "examples"))
 
-from paper import measures, tables, trials
+from paper import choosing, measures, tables, trials, updating
 from paper.outputs import Written
-from paper.settings import Settings
+from paper.settings import Protocol, Settings, made
+from paper.store import write_json
 
 
 def test_measures():
@@ -57,7 +59,6 @@ def test_fewer_flags_are_among_more_and_wrong_flags_keep_their_number():
 
 def test_rules_choose_by_loss_as_the_paper_does_or_by_prevalence_within_the_guard():
     settings = Settings("pairs", "", {}, {}, max_guard_kl=0.1, max_guard_flips=0.5)
-    runner = trials.Runner(settings, ROOT, None, None, [], [], {})
 
     def history(alpha, *entries):
         return {"trial": {"alpha": alpha}, "checkpoints": [
@@ -69,10 +70,45 @@ def test_rules_choose_by_loss_as_the_paper_does_or_by_prevalence_within_the_guar
         history(1.0, (1, 0.5, 0.01, 4, 99), (2, 0.3, 0.05, 3, 95), (3, 0.4, 0.3, 0, 50)),
         history(4.0, (1, 0.1, 0.02, 3, 97)),
     ]
-    assert runner.best(histories, "loss")[1]["step"] == 2
-    best, point = runner.best(histories, "guard")
+    assert choosing.best(settings, histories, "loss")[1]["step"] == 2
+    best, point = choosing.best(settings, histories, "guard")
     assert best is histories[1] and point["step"] == 1
-    assert runner.best([history(1.0, (1, 0.1, 0.3, 0, 50))], "guard") is None
+    assert choosing.best(settings, [history(1.0, (1, 0.1, 0.3, 0, 50))], "guard") is None
+
+
+def test_the_first_seed_sweeps_and_the_others_take_what_was_of_use(tmp_path):
+    protocol = Protocol(["ff"], [1e-3, 1e-4, 1e-5], [1.0, 4.0])
+    settings = Settings("pairs", "", {"b": None}, {"p": protocol}, seeds=[3, 5], sweep="first",
+                        max_guard_kl=0.1, max_guard_flips=1.0)  # fmt: skip
+    first, other = updating.main_groups(settings, "b")
+    assert updating.tuned(settings, tmp_path, other) == other, "nothing is known yet"
+
+    # In the order of the group: by alpha, then by rate. (loss, KL, outputs that are left, same)
+    found = [(0.3, 0.5, 0, 0.2), (0.2, 0.05, 6, 0.9), (0.9, 0.0, 10, 1.0),
+             (0.1, 0.5, 1, 0.6), (0.1, 0.08, 5, 0.8), (0.1, 0.0, 10, 1.0)]  # fmt: skip
+    for trial, (loss, kl, after, same) in zip(first, found):
+        point = {"step": 20, "held_out_loss": loss, "guard_kl": kl, "guard_flips": 0.0,
+                 "validation": {"before": 10, "after": after, "others": {
+                     "same": same, "bleu": 100 * same}}}  # fmt: skip
+        history = {"trial": asdict(trial), "checkpoints": [point], "done": True}
+        write_json(tmp_path / trial.folder / "history.json", history)
+    # (1e-4, 1) by loss, and where 10 and 20 % are gone; (1e-4, 4) guarded, and where 50 % are;
+    # (1e-3, 4) where 80 % are.
+    chosen = updating.tuned(settings, tmp_path, other)
+    assert [(t.learning_rate, t.alpha, t.seed) for t in chosen] == [
+        (1e-4, 1.0, 5), (1e-3, 4.0, 5), (1e-4, 4.0, 5),
+    ]  # fmt: skip
+    assert updating.tuned(settings, tmp_path, first) == first
+    every = replace(settings, sweep="every")
+    assert updating.tuned(every, tmp_path, other) == other
+    assert len(updating.planned(settings, tmp_path)) == 9
+
+
+def test_settings_are_what_they_were_after_being_written_down():
+    settings = Settings("pairs", "m", {}, {"p": Protocol(["ff"], [1e-3])})
+    assert made(asdict(settings), "x") == settings
+    with pytest.raises(SystemExit, match="sweep is 'all'"):
+        made({**asdict(settings), "sweep": "all"}, "x")
 
 
 def test_methods_are_compared_where_they_remove_equally_much():

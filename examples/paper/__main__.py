@@ -8,13 +8,14 @@ whatever means, goes on when it is run again.
 """
 
 import argparse
+import dataclasses
 import sys
 import time
 from pathlib import Path
 from typing import Callable, Dict
 
 from . import estimate, evaluation, finetuning, iterating, outputs, report, tasks, updating
-from .settings import Settings, load
+from .settings import Settings, load, made
 from .store import Costs, read_json, spoken, write_json
 
 STAGES: Dict[str, Callable[[Settings, Path], None]] = {
@@ -60,13 +61,11 @@ def main() -> None:
 
 def _same_settings(path: Path, settings: Settings, out: Path) -> None:
     """A folder belongs to one study: other settings would mix results."""
-    kept = out / "settings.json"
-    text = repr(settings)
-    if kept.exists():
-        if read_json(kept)["settings"] != text:
-            raise SystemExit(f"{out} was begun with other settings than {path}: take another --out")
-        return
-    write_json(kept, {"file": path.name, "settings": text})
+    kept = read_json(out / "settings.json")
+    if kept is None:
+        write_json(out / "settings.json", dataclasses.asdict(settings))
+    elif made(kept, str(out / "settings.json")) != settings:
+        raise SystemExit(f"{out} was begun with other settings than {path}: take another --out")
 
 
 if __name__ == "__main__":

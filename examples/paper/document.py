@@ -14,6 +14,7 @@ import shutil
 from pathlib import Path
 from typing import List
 
+from .choosing import RULES
 from .outputs import slug
 from .settings import Settings, load
 from .store import read_json, write_text
@@ -31,17 +32,14 @@ from .tables import (
     points,
     test_rows,
 )
-from .trials import RULES
-from .updating import groups, histories, main_groups
+from .updating import histories, main_groups, planned
 
 
 def missing(settings: Settings, out: Path) -> List[str]:
     """What a study has not done yet."""
     results = read_json(out / "results.json", {})
-    found = []
+    found = [trial.key for trial in planned(settings, out) if not histories(out, [trial])]
     for name in settings.behaviours:
-        for group in groups(settings, name):
-            found += [trial.key for trial in group if not histories(out, [trial])]
         for group in main_groups(settings, name):
             keys = [f"{group[0].group} | {rule}" for rule in RULES]
             found += [key for key in keys if key not in results]

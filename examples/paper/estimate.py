@@ -10,15 +10,18 @@ from .finetuning import fitted, start_folder
 from .settings import Settings
 from .store import Costs, read_json, read_lines, spoken, write_json
 from .tasks import SPLITS, load
-from .updating import groups, main_groups
+from .trials import Trial
+from .updating import groups, main_groups, planned, tuned
 
 SAMPLE = 24  # inputs
+TUNED = 3
+"""Trials of a group with another seed than the first, where only the first sweeps: a guess."""
 
 
 def of_stage(name: str, settings: Settings, out: Path) -> str:
     """A sentence on the work of a stage, and its time where an estimate was made."""
     known = read_json(out / "estimate.json", {})
-    trials = sum(len(group) for each in settings.behaviours for group in groups(settings, each))
+    trials = len(planned(settings, out))
     work = {
         "train": f"{settings.training.steps:,} steps" if settings.training else "nothing to train",
         "update": f"{trials} trials",
@@ -64,9 +67,15 @@ def seconds(settings: Settings, out: Path) -> List[Tuple[str, float, str]]:
                 settings.training.batch_size,
             )  # fmt: skip
             training = one * settings.training.steps
+
+    def likely(group: List[Trial]) -> List[Trial]:
+        found = tuned(settings, out, group)
+        unknown = settings.sweep == "first" and group[0].seed != settings.seeds[0]
+        return found[:TUNED] if unknown and len(found) == len(group) else found
+
     update, models = 0.0, 0
     for name in settings.behaviours:
-        for trial in {trial for group in groups(settings, name) for trial in group}:
+        for trial in {trial for group in groups(settings, name) for trial in likely(group)}:
             protocol = settings.protocols[trial.protocol]
             checks = -(-protocol.steps // protocol.evaluate_every)
             update += protocol.steps * per_step[trial.protocol]

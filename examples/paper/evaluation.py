@@ -7,12 +7,13 @@ import unsay
 
 from . import decoding
 from .annotators import Annotator
+from .choosing import RULES, best
 from .finetuning import model_folder
 from .measures import comparison, disfluency, drift, quality
 from .outputs import Written, annotator_of, outputs_of, to_output, write, written
 from .settings import DECODING, Settings
 from .store import Costs, Progress, Results
-from .trials import RULES, Runner, Trial
+from .trials import Trial, delta_path
 from .updating import extra_trials, histories, main_groups
 
 Job = Tuple[str, Callable[[], Any]]
@@ -73,13 +74,12 @@ class Measurer:
 
 def chosen(out: Path, settings: Settings, trials: List[Trial], rule: str) -> Dict[str, Any]:
     """The setting and checkpoint that a rule takes from a group; empty if it takes none."""
-    runner = Runner(settings, out, None, None, [], [], {})  # type: ignore[arg-type]
-    found = runner.best(histories(out, trials), rule)
+    found = best(settings, histories(out, trials), rule)
     if found is None:
         return {}
     history, point = found
     return {**history["trial"], "rule": rule, "step": point["step"], "point": point,
-            "delta": str(runner.delta(history, point))}  # fmt: skip
+            "delta": str(delta_path(out, history, point["step"]))}  # fmt: skip
 
 
 def of_model(out: Path) -> Dict[str, Any]:

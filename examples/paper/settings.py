@@ -115,6 +115,9 @@ class Settings:
     max_guard_kl: float = 0.02
     max_guard_flips: float = 0.02
     seeds: List[int] = field(default_factory=lambda: [1])
+    sweep: str = "every"
+    """Which seeds try all rates and alphas: "every" one, or the "first", after which the others
+    try those that were of use: chosen by a rule, or best at an equal reduction."""
     tries: int = 16
     """Draws of rejection sampling before the original output stays."""
     extras: Extras = field(default_factory=Extras)
@@ -140,7 +143,12 @@ def _made(kind: Type[Made], values: Dict[str, Any], where: str) -> Made:
 
 def load(path: Path, **changes: Any) -> Settings:
     """Reads a file of settings; `changes` replace what it says."""
-    raw = {**json.loads(path.read_text(encoding="utf-8")), **changes}
+    return made({**json.loads(path.read_text(encoding="utf-8")), **changes}, path.name)
+
+
+def made(values: Dict[str, Any], where: str) -> Settings:
+    """Settings of what a file says, or of `dataclasses.asdict` of settings."""
+    raw = dict(values)
     raw["behaviours"] = {
         name: _made(Behaviour, values, f"behaviour {name!r}")
         for name, values in raw.get("behaviours", {}).items()
@@ -153,7 +161,9 @@ def load(path: Path, **changes: Any) -> Settings:
         raw["training"] = _made(Training, raw["training"], "training")
     if "extras" in raw:
         raw["extras"] = _made(Extras, raw["extras"], "extras")
-    settings = _made(Settings, raw, path.name)
+    settings = _made(Settings, raw, where)
+    if settings.sweep not in ("every", "first"):
+        raise SystemExit(f'{where}: sweep is {settings.sweep!r}, expected "every" or "first"')
     for name, protocol in settings.protocols.items():
         for method in protocol.methods:
             if method not in AVOIDING + TUNING:

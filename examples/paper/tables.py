@@ -7,10 +7,10 @@ import statistics
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
+from .choosing import RULES, SHARES
 from .measures import gone
 from .settings import DECODING, Settings
 from .store import read_json
-from .trials import RULES
 from .updating import extra_trials, histories, main_groups
 
 Row = Dict[str, Any]
@@ -132,10 +132,6 @@ def frontier(rows: Sequence[Row], measure: str) -> List[float]:
     """`left` for each share of the prevalence in `GRID`; without any update nothing is gone."""
     whole = [{"gone": 0.0, measure: 100.0}]
     return [left([*whole, *rows], measure, share) for share in GRID]
-
-
-SHARES = (0.1, 0.2, 0.5, 0.8)
-"""Of the prevalence, for `equal`."""
 
 
 def equal(rows: Sequence[Row]) -> List[List[str]]:

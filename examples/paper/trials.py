@@ -14,14 +14,11 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import unsay
 
 from .annotators import Annotator
+from .choosing import RULES, best
 from .measures import comparison
 from .outputs import Written, slug, write
 from .settings import AVOIDING, Protocol, Settings
 from .store import read_json, write_json
-
-RULES = ("loss", "guard")
-"""How a checkpoint is chosen: "loss", as in the paper, the lowest loss on validation outputs;
-"guard", as we recommend, the lowest prevalence on validation inputs at which the guard holds."""
 
 
 @dataclass(frozen=True)
@@ -194,8 +191,8 @@ class Runner:
             "validation": measured,
         }
         history["checkpoints"].append(point)
-        best = {rule: self.best([history], rule) for rule in RULES}
-        wanted = {found[1]["step"] for found in best.values() if found is not None}
+        found = [best(self.settings, [history], rule) for rule in RULES]
+        wanted = {entry[1]["step"] for entry in found if entry is not None}
         if steps in wanted:
             patch.delta().save(folder / f"{steps}.unsay")
         write_json(folder / "history.json", history)
@@ -211,29 +208,7 @@ class Runner:
             [row.has for row in rows], [bool(spans) for spans in found],
         )  # fmt: skip
 
-    def best(
-        self, histories: Sequence[Dict[str, Any]], rule: str
-    ) -> Optional[Tuple[Dict[str, Any], Dict[str, Any]]]:
-        """(history, checkpoint) that a rule chooses; None if there is none to choose from."""
-        points = [(each, point) for each in histories for point in each["checkpoints"]]
-        if rule == "loss":
-            # Losses with different alphas are not to be compared: the first one counts.
-            alpha = histories[0]["trial"]["alpha"] if histories else None
-            points = [entry for entry in points if entry[0]["trial"]["alpha"] == alpha]
-            return min(points, key=lambda entry: entry[1]["held_out_loss"], default=None)
-        held = [
-            entry
-            for entry in points
-            if entry[1]["guard_kl"] <= self.settings.max_guard_kl
-            and entry[1]["guard_flips"] <= self.settings.max_guard_flips
-        ]
-        return min(
-            held,
-            key=lambda entry: (
-                entry[1]["validation"]["after"], -entry[1]["validation"]["others"]["bleu"]
-            ),
-            default=None,
-        )  # fmt: skip
 
-    def delta(self, history: Dict[str, Any], point: Dict[str, Any]) -> Path:
-        return self.out / Trial(**history["trial"]).folder / f"{point['step']}.unsay"
+def delta_path(out: Path, history: Dict[str, Any], step: int) -> Path:
+    """Where the weights of a checkpoint are kept, if a rule chose it."""
+    return out / Trial(**history["trial"]).folder / f"{step}.unsay"

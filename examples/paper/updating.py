@@ -1,18 +1,20 @@
 """The stage "update": every trial of every method, in groups of which one is chosen."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Set
 
 import unsay
 
 from .annotators import Annotator
+from .choosing import RULES, best, useful
 from .decoding import corrections
 from .finetuning import model_folder
 from .outputs import Written, annotator_of, written
 from .settings import Settings
 from .store import Costs, Progress, read_json
-from .trials import RULES, Runner, Trial, examples
+from .trials import Runner, Trial, delta_path, examples
 
 
 def main_groups(settings: Settings, name: str) -> Iterator[List[Trial]]:
@@ -46,6 +48,31 @@ def groups(settings: Settings, name: str) -> List[List[Trial]]:
     return extra + list(main_groups(settings, name))
 
 
+def tuned(settings: Settings, out: Path, group: List[Trial]) -> List[Trial]:
+    """What of a group is trained: all of it, or with `sweep` "first" and another seed than the
+    first, the rates and alphas that were of use with that one. All, while that is not known."""
+    first = settings.seeds[0]
+    if settings.sweep == "every" or group[0].seed == first or len(group) == 1:
+        return group
+    found = histories(out, [replace(trial, seed=first) for trial in group])
+    if len(found) < len(group):
+        return group
+    wanted = useful(settings, found)
+    return [trial for trial in group if (trial.learning_rate, trial.alpha) in wanted]
+
+
+def planned(settings: Settings, out: Path) -> List[Trial]:
+    """Every trial of the study, as far as `tuned` knows; each once."""
+    return list(
+        dict.fromkeys(
+            trial
+            for name in settings.behaviours
+            for group in groups(settings, name)
+            for trial in tuned(settings, out, group)
+        )
+    )
+
+
 def histories(out: Path, trials: List[Trial]) -> List[Dict[str, Any]]:
     """Of trials that are done; in their order."""
     found = [read_json(out / trial.folder / "history.json") for trial in trials]
@@ -71,9 +98,7 @@ def runner_of(
 
 
 def update(settings: Settings, out: Path) -> None:
-    total = {
-        trial for name in settings.behaviours for group in groups(settings, name) for trial in group
-    }
+    total = planned(settings, out)
     done = {trial for trial in total if histories(out, [trial])}
     progress = Progress(
         "update", len(total), done=len(done), unit="trials", costs=Costs(out / "costs.json")
@@ -84,17 +109,19 @@ def update(settings: Settings, out: Path) -> None:
             runner = runner_of(settings, out, name, model, annotator)
             kept: Set[Path] = set()
             for group in groups(settings, name):
+                wanted = tuned(settings, out, group)
+                progress.total = len(planned(settings, out))
                 found = []
-                for trial in group:
+                for trial in wanted:
                     found.append(runner.run(trial, settings.protocols[trial.protocol]))
                     if trial not in done:
                         done.add(trial)
                         progress.step(note=trial.key)
                 for rule in RULES:
-                    best = runner.best(found, rule)
-                    if best is not None:
-                        kept.add(runner.delta(*best))
-                for trial in group:
+                    chosen = best(settings, found, rule)
+                    if chosen is not None:
+                        kept.add(delta_path(out, chosen[0], chosen[1]["step"]))
+                for trial in wanted:
                     for path in (out / trial.folder).glob("*.unsay"):
                         if path not in kept:
                             path.unlink()
