@@ -79,8 +79,9 @@ def seconds(settings: Settings, out: Path) -> List[Tuple[str, float, str]]:
             protocol = settings.protocols[trial.protocol]
             checks = -(-protocol.steps // protocol.evaluate_every)
             update += protocol.steps * per_step[trial.protocol]
-            # The loss of held-out outputs and guard costs about a third of a step's passes.
-            measured = (settings.held_out + 2 * settings.guard) / protocol.batch_size
+            # Evaluating all examples and guard, held-out ones twice, is a third of a step's work.
+            examples = trial.flagged + settings.kept + 2 * settings.held_out + settings.guard
+            measured = examples / protocol.batch_size
             update += checks * min(settings.checked, counts["validation"]) * per_output
             update += checks * measured * per_step[trial.protocol] / 3
         models += 2 * len(list(main_groups(settings, name)))
