@@ -188,7 +188,7 @@ OUT ?= build/$(STUDY)
 IN_STUDY = PYTHONPATH=bindings/python/src:examples $(VENV)/bin/python -m paper
 STUDY_OPTIONS = --settings examples/paper/studies/$(STUDY).json --out $(OUT)
 
-study: build $(VENV)/ready ## the paper's experiment, resumable: STUDY (debsum) into OUT (build/STUDY); four and a half hours
+study: build $(VENV)/ready ## the paper's experiment, resumable: STUDY (debsum) into OUT (build/STUDY); hours
 	$(IN_STUDY) data $(STUDY_OPTIONS)
 	$(IN_STUDY) estimate $(STUDY_OPTIONS)
 	$(IN_STUDY) all $(STUDY_OPTIONS)
