@@ -25,6 +25,7 @@ def test_measures():
         ["a b c d e", "x y", "z"], ["a b c d f", "x y", "z"], [True, False, False], [False] * 3
     )
     assert (found["before"], found["after"], measures.gone(found)) == (1, 0, 1.0)
+    assert measures.gone({"before": 200, "after": 180}) == 0.1  # as a share of choosing.SHARES
     assert found["others"]["same"] == 1 and found["had"]["same"] == 0
     assert found["had"]["rouge_l"] == pytest.approx(80) and 0 < found["had"]["bleu"] < 80
 

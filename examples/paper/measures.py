@@ -105,8 +105,9 @@ def comparison(
 
 
 def gone(measured: Dict[str, Any]) -> float:
-    """The share of the prevalence that is gone; negative where there is more of it."""
-    return float(1 - measured["after"] / max(1, measured["before"]))
+    """The share of the prevalence that is gone; negative where there is more of it. One division,
+    so that 20 of 200 are 0.1 and not less."""
+    return float((measured["before"] - measured["after"]) / max(1, measured["before"]))
 
 
 def drift(
