@@ -187,6 +187,9 @@ let package = Package(
             ],
             swiftSettings: swift),
         .testTarget(name: "UnsayTests", dependencies: ["Unsay"], swiftSettings: swift),
+        .testTarget(
+            name: "PinTests", dependencies: ["Unsay", "Support", "CKernels"],
+            exclude: ["pins.json"], swiftSettings: swift),
     ] + (isFuzzing ? [fuzzer] : []),
     cLanguageStandard: .c11,
     cxxLanguageStandard: .cxx17)
