@@ -37,7 +37,3 @@ package func weight(_ index: Int, _ layout: ParameterLayout, _ read: WeightReade
         return size
     }
 }
-
-package func littleEndian<Number: FixedWidthInteger>(_ number: Number) -> [UInt8] {
-    withUnsafeBytes(of: number.littleEndian) { Array($0) }
-}

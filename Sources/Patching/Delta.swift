@@ -13,12 +13,7 @@ package struct DeltaTensor: Sendable {
     package let factors: LowRank?
     /// As docs/delta-format.md packs it: the XOR of the bit patterns before and after; with
     /// factors, that of before and after - b a, which is nearly nothing.
-    let block: Bytes
-    let packed: Range<Int>
-
-    func withPacked<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
-        try block.withBytes { try body(UnsafeRawBufferPointer(rebasing: $0[packed])) }
-    }
+    let packed: Bytes.Slice
 }
 
 /// The difference between two sets of weights of one network, exact to the bit.
@@ -80,7 +75,7 @@ package final class Delta: Sendable {
             tensors.append(
                 DeltaTensor(
                     name: parameter.name, shape: parameter.shape, changedCount: changedCount,
-                    factors: factors, block: packed, packed: 0..<packed.count))
+                    factors: factors, packed: packed[0..<packed.count]))
         }
         return Delta(
             before: beforeFingerprint, after: afterFingerprint, tensors: tensors,
@@ -117,7 +112,7 @@ package final class Delta: Sendable {
                 guard reverting else { return factors.add(to: values) }
                 factors.subtract(from: values)
             }
-            try tensor.withPacked {
+            try tensor.packed.withBytes {
                 try BitPlanes.unpack(
                     $0, onto: UnsafeMutableRawBufferPointer(values), named: tensor.name)
             }

@@ -16,7 +16,7 @@ struct ExampleOrder {
             if pending.isEmpty {
                 var generator = SplitMix64(state: seed &+ epoch &* 0x9E37_79B9_7F4A_7C15)
                 pending = Array(0..<count).shuffled(using: &generator)
-                epoch += 1
+                epoch &+= 1
             }
             let taken = min(size - batch.count, pending.count)
             batch += pending.prefix(taken)
@@ -32,16 +32,16 @@ struct ExampleOrder {
         ])
     }
 
-    /// nil unless it is an order of `count` examples.
-    init?(_ json: JSON, seed: UInt64, count: Int) {
-        guard let epoch = json["epoch"]?.string.flatMap(UInt64.init),
-            let pending = json["pending"]?.array?.map(\.int)
-        else { return nil }
+    /// - Throws: `UNSAY_E_FORMAT` unless it is an order of `count` examples.
+    init(_ saved: SavedFields, seed: UInt64, count: Int) throws {
+        let pending = saved.json["order"]?["pending"]?.array?.map { $0.int ?? -1 }
+        guard let pending, pending.allSatisfy((0..<count).contains),
+            Set(pending).count == pending.count
+        else {
+            throw saved.damaged("order.pending", expected: "different examples of \(count)")
+        }
         self.seed = seed
-        self.epoch = epoch
-        self.pending = pending.compactMap { $0 }
-        guard self.pending.count == pending.count,
-            self.pending.allSatisfy({ (0..<count).contains($0) })
-        else { return nil }
+        self.pending = pending
+        epoch = try saved.bits("order.epoch")
     }
 }

@@ -7,12 +7,9 @@ import Training
 /// A session on disk: what it takes to go on with the very same steps. The examples are not in
 /// it; their digest is.
 ///
-/// 8 bytes `UNSAYSES`, 4 bytes version, 8 bytes size of a JSON object, that object, the floats of
-/// every buffer it counts, SHA-256 of all before it; little-endian.
+/// A sealed file of one JSON object and the floats of every buffer that the object counts.
 extension Session {
-    private static let magic = Array("UNSAYSES".utf8)
-    private static let version: UInt32 = 1
-    private static let digestSize = 32
+    private static let format = SealedFile(word: "UNSAYSES", noun: "saved session", latest: 1)
 
     /// Writes weights, optimizer, position and order of the examples, all or nothing.
     package func save(to path: String) throws {
@@ -39,16 +36,13 @@ extension Session {
                 "score": best.score.map { .string(String($0.bitPattern)) } ?? .null,
             ])
         }
-        let text = Array(JSON.object(fields).text().utf8)
-        let head =
-            Self.magic + littleEndian(Self.version) + littleEndian(UInt64(text.count)) + text
-        try head.withUnsafeBytes { head in
-            let parts =
-                [head] + buffers.map { UnsafeRawBufferPointer(start: $0.base, count: 4 * $0.count) }
-            var digest = SHA256()
-            for part in parts { digest.update(part) }
-            try digest.finish().withUnsafeBytes { try Files.write(parts + [$0], to: path) }
+        var file = Self.format.writer(version: 1)
+        file.append(.object(fields))
+        for buffer in buffers {
+            file.append(
+                borrowing: UnsafeRawBufferPointer(start: buffer.base, count: 4 * buffer.count))
         }
+        try withExtendedLifetime(buffers) { try file.write(to: path) }
     }
 
     /// Goes back to where a session was saved that had the same model, options and examples.
@@ -57,131 +51,111 @@ extension Session {
     ///   session, torn or damaged, `UNSAY_E_NOT_FOUND`, `UNSAY_E_IO`, `UNSAY_E_MEMORY`: then
     ///   nothing has changed.
     package func load(from path: String) throws {
-        try exclusively {
-            let file = try Files.read(path, limit: 1 << 42)
-            let training = try prepare()
-            let saved = try SavedSession(file, named: path)
-            try saved.expect("base", hexadecimal(model.fingerprint(of: original)), "model")
-            try saved.expect("data_sha256", hexadecimal(dataDigest), "examples")
-            guard saved.fields["options"] == .object(options.json) else {
-                throw Failure(UNSAY_E_MISMATCH, "\(path): was saved with other options")
-            }
-            let targets = [training.values] + training.optimizer.state
-            let best = saved.fields["best"]
-            let bestValues = try best.map { _ in try FloatBuffer(count: training.values.count) }
-            guard
-                let steps = saved.fields["steps"]?.int,
-                let optimizerSteps = saved.fields["optimizer_steps"]?.int,
-                let order = saved.fields["order"].flatMap({
-                    ExampleOrder($0, seed: options.seed, count: examples.count)
-                }),
-                let history = saved.history
-            else { throw saved.damaged() }
-            try saved.copyBuffers(to: targets + (bestValues.map { [$0] } ?? []))
-            training.optimizer.steps = optimizerSteps
-            training.trainer.publish()
-            (self.steps, self.order, self.history) = (steps, order, history)
-            lastEvaluation = nil
-            resumedBest = bestValues.map {
-                BestWeights(
-                    values: $0, step: best?["step"]?.int ?? steps,
-                    score: best?["score"]?.string.flatMap(UInt64.init).map(
-                        Double.init(bitPattern:)),
-                    worse: best?["worse"]?.int ?? 0)
-            }
-        }
+        try exclusively { try load(Files.read(path, limit: 1 << 42), named: path) }
     }
 
-    /// The parts of a file, checked against its digest and each other.
-    private struct SavedSession {
-        let fields: JSON
-        private let file: Bytes
-        private let name: String
-        private let floats: Range<Int>
-
-        init(_ file: Bytes, named name: String) throws {
-            self.file = file
-            self.name = name
-            let content = file.count - digestSize
-            let start = magic.count + 12
-            guard content >= start, file.withBytes({ $0[..<magic.count].elementsEqual(magic) })
-            else { throw Failure(UNSAY_E_FORMAT, "\(name): expected a saved session") }
-            let (version, size) = file.withBytes {
-                (
-                    UInt32(
-                        littleEndian: $0.loadUnaligned(
-                            fromByteOffset: magic.count, as: UInt32.self)),
-                    UInt64(
-                        littleEndian: $0.loadUnaligned(
-                            fromByteOffset: magic.count + 4, as: UInt64.self))
-                )
-            }
-            guard version == Session.version else {
-                throw Failure(
-                    UNSAY_E_UNSUPPORTED,
-                    "\(name): a session of version \(version); this library reads version 1")
-            }
-            var digest = SHA256()
-            file.withBytes { digest.update(UnsafeRawBufferPointer(rebasing: $0[..<content])) }
-            guard file.withBytes({ $0[content...].elementsEqual(digest.finish()) }),
-                size <= UInt64(content - start)
-            else {
-                throw Failure(
-                    UNSAY_E_FORMAT, "\(name): torn or damaged: its checksum does not match")
-            }
-            let text = start..<start + Int(size)
-            fields = try file.withBytes {
-                try JSON(parsing: UnsafeRawBufferPointer(rebasing: $0[text]), named: name)
-            }
-            floats = text.upperBound..<content
-        }
-
-        func damaged() -> Failure {
-            Failure(UNSAY_E_FORMAT, "\(name): damaged: its parts do not fit together")
-        }
-
-        func expect(_ field: String, _ wanted: String, _ what: String) throws {
-            guard fields[field]?.string == wanted else {
-                throw Failure(UNSAY_E_MISMATCH, "\(name): was saved with another \(what)")
+    private func load(_ bytes: Bytes, named name: String) throws {
+        let training = try prepare()
+        var file = try Self.format.reader(of: bytes, named: name)
+        let saved = SavedFields(json: try file.json("JSON"), file: file)
+        func expect(_ field: String, _ wanted: JSON, _ found: String) throws {
+            guard saved.json[field] == wanted else {
+                throw Failure(UNSAY_E_MISMATCH, "\(name): was saved with \(found)")
             }
         }
+        try expect(
+            "base", .string(hexadecimal(model.fingerprint(of: original))), "another model")
+        try expect("data_sha256", .string(hexadecimal(dataDigest)), "other examples")
+        try expect("options", .object(options.json), "other options")
+        let steps = try saved.whole("steps")
+        let optimizerSteps = try saved.whole("optimizer_steps", in: 0...steps)
+        let order = try ExampleOrder(saved, seed: options.seed, count: examples.count)
+        let history = try saved.history(upTo: steps)
+        let best = try saved.best(upTo: steps, count: training.values.count)
 
-        /// nil if an entry is damaged.
-        var history: [Measurement]? {
-            let entries = fields["history"]?.array ?? []
-            let all = entries.compactMap(Measurement.init)
-            return all.count == entries.count ? all : nil
+        let buffers =
+            [training.values] + training.optimizer.state + (best.map { [$0.values] } ?? [])
+        guard saved.json["buffers"]?.array?.map(\.int) == buffers.map(\.count) else {
+            throw saved.damaged("buffers", expected: "\(buffers.map(\.count))")
         }
-
-        func copyBuffers(to targets: [FloatBuffer]) throws {
-            let counts = fields["buffers"]?.array?.compactMap(\.int)
-            guard counts == targets.map(\.count),
-                targets.reduce(0, { $0 + 4 * $1.count }) == floats.count
-            else { throw damaged() }
-            var offset = floats.lowerBound
-            file.withBytes { bytes in
-                for target in targets {
-                    let size = 4 * target.count
-                    UnsafeMutableRawBufferPointer(start: target.base, count: size).copyMemory(
-                        from: UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + size]))
-                    offset += size
-                }
-            }
+        let contents = try buffers.enumerated().map {
+            try file.floats([$0.element.count], "buffer \($0.offset)")
         }
+        try file.finish()
+        // From here on nothing fails.
+        for (buffer, content) in zip(buffers, contents) {
+            UnsafeMutableRawBufferPointer(start: buffer.base, count: content.count)
+                .copyMemory(from: content.buffer)
+        }
+        training.optimizer.steps = optimizerSteps
+        training.trainer.publish()
+        (self.steps, self.order, self.history) = (steps, order, history)
+        (lastEvaluation, resumedBest) = (nil, best)
     }
 }
 
-extension Measurement {
-    /// nil without a step and an evaluation.
-    fileprivate init?(_ json: JSON) {
-        guard let step = json["step"]?.int, let evaluation = json["evaluation"] else { return nil }
-        self.init(step: step, evaluation: Evaluation(evaluation))
+/// The JSON object of a saved session; a field that holds what it cannot is `UNSAY_E_FORMAT`.
+struct SavedFields {
+    let json: JSON
+    let file: SealedReader
+
+    /// The field at a path, such as best.step.
+    private func field(_ path: String) -> JSON? {
+        path.split(separator: ".").reduce(json) { $0?[String($1)] }
+    }
+
+    func damaged(_ path: String, expected: String) -> Failure {
+        let found = field(path).map { String($0.text().prefix(40)) } ?? "missing"
+        return file.damaged(path, found, expected: expected)
+    }
+
+    /// Doubles hold every whole number up to 2^53.
+    func whole(_ path: String, in range: ClosedRange<Int> = 0...1 << 53) throws -> Int {
+        guard let whole = field(path)?.int, range.contains(whole) else {
+            throw damaged(path, expected: "a whole number in \(range)")
+        }
+        return whole
+    }
+
+    /// 64 bits that are written as a string.
+    func bits(_ path: String) throws -> UInt64 {
+        guard let bits = field(path)?.string.flatMap(UInt64.init) else {
+            throw damaged(path, expected: "a whole number as a string")
+        }
+        return bits
+    }
+
+    fileprivate func history(upTo steps: Int) throws -> [Measurement] {
+        let entries = json["history"]?.array
+        let all = entries?.compactMap { entry -> Measurement? in
+            guard let step = entry["step"]?.int, (0...steps).contains(step),
+                let evaluation = entry["evaluation"]
+            else { return nil }
+            return Measurement(step: step, evaluation: Evaluation(evaluation))
+        }
+        guard let all, all.count == entries?.count else {
+            throw damaged("history", expected: "evaluations with steps in 0...\(steps)")
+        }
+        return all
+    }
+
+    /// nil if no best weights were saved; the values are to be read still.
+    fileprivate func best(upTo steps: Int, count: Int) throws -> BestWeights? {
+        guard let best = json["best"] else { return nil }
+        let score = best["score"] == .null ? nil : Double(bitPattern: try bits("best.score"))
+        guard score?.isNaN != true else { throw damaged("best.score", expected: "no NaN") }
+        return BestWeights(
+            values: try FloatBuffer(count: count), step: try whole("best.step", in: 0...steps),
+            score: score, worse: try whole("best.worse"))
     }
 }
 
 extension Evaluation {
+    /// What an older library did not save yet is 0; JSON's null is what is not finite.
     fileprivate init(_ json: JSON) {
-        func number(_ name: String) -> Double { json[name]?.double ?? 0 }
+        func number(_ name: String) -> Double {
+            json[name].map { $0.double ?? .nan } ?? 0
+        }
         self.init(
             goalMet: json["goal_met"]?.bool ?? false, guardHeld: json["guard_held"]?.bool ?? true,
             avoidPBefore: number("avoid_p_before"), avoidPAfter: number("avoid_p_after"),

@@ -46,3 +46,42 @@ package final class Bytes: @unchecked Sendable {
         try withExtendedLifetime(self) { try body(buffer) }
     }
 }
+
+extension Bytes {
+    /// A part of a block; it keeps the block.
+    package struct Slice: Sendable {
+        fileprivate let owner: Bytes
+        fileprivate let range: Range<Int>
+
+        package var count: Int { range.count }
+
+        /// Borrowed: valid while the slice lives.
+        package var buffer: UnsafeRawBufferPointer {
+            UnsafeRawBufferPointer(rebasing: owner.buffer[range])
+        }
+
+        /// Runs `body` on the bytes; they live at least as long as the call.
+        package func withBytes<Result>(
+            _ body: (UnsafeRawBufferPointer) throws -> Result
+        ) rethrows -> Result {
+            try withExtendedLifetime(owner) { try body(buffer) }
+        }
+
+        /// A copy of the bytes.
+        package var bytes: [UInt8] { withBytes(Array.init) }
+
+        /// The bytes as little-endian floats.
+        package var floats: LazyMapCollection<Range<Int>, Float> {
+            (0..<count / 4).lazy.map { index in
+                Float(
+                    bitPattern: withBytes {
+                        UInt32(
+                            littleEndian: $0.loadUnaligned(
+                                fromByteOffset: 4 * index, as: UInt32.self))
+                    })
+            }
+        }
+    }
+
+    package subscript(range: Range<Int>) -> Slice { Slice(owner: self, range: range) }
+}

@@ -54,8 +54,6 @@ extension FuzzTarget {
         let file = try ClassifierFile(parsing: withDigest(bytes), named: "classifier")
         var state = [Float](repeating: 1, count: file.head.weights.count)
         _ = state.withUnsafeMutableBufferPointer { file.head.probability($0) }
-        // What is taken is what would be written.
-        if !file.bytes.elementsEqual(bytes) { abort() }
     }
 
     static func open(configuration bytes: UnsafeRawBufferPointer) throws {
