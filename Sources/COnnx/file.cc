@@ -40,15 +40,20 @@ struct Descriptor {
     }
 };
 
-[[noreturn]] void fail(const std::string &name, int error) {
+// Flags of every file that is opened to be read. O_NONBLOCK: opening a pipe must not wait
+// for its other end.
+constexpr int reading = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
+// Flags of a folder that is passed through: permission to search it is enough.
+constexpr int passing = O_PATH | O_DIRECTORY | O_CLOEXEC;
+
+[[noreturn]] void fail(int error) {
     const auto status = error == ENOENT                      ? ONNX_E_NOT_FOUND
                         : error == ENOMEM                    ? ONNX_E_MEMORY
                         : error == ELOOP || error == ENOTDIR ? ONNX_E_FORMAT
                                                              : ONNX_E_IO;
-    const std::string reason = error == ELOOP
-                                   ? "it is a symbolic link, and links are not allowed here"
-                                   : std::strerror(error);
-    throw Refusal(status, quoted(name) + " cannot be opened: " + reason);
+    throw Refusal(status, error == ELOOP
+                              ? "its symbolic links lead in a circle"
+                              : std::string("cannot be opened: ") + std::strerror(error));
 }
 
 std::vector<std::string> parts_of(const std::string &name) {
@@ -62,13 +67,53 @@ std::vector<std::string> parts_of(const std::string &name) {
     return parts;
 }
 
-// True for ../blobs/x, ../../blobs/x and so on: what a model cache links to.
-bool leads_to_blobs(const std::string &target) {
+// Where the link `part` of a folder leads; "" if it is no link.
+std::string target_of(int folder, const std::string &part) {
+    char target[4096]; // PATH_MAX
+    const ssize_t length = readlinkat(folder, part.c_str(), target, sizeof target);
+    return length <= 0 ? "" : std::string(target, static_cast<size_t>(length));
+}
+
+bool is_same(int one, int other) {
+    struct stat mine, theirs;
+    return fstat(one, &mine) == 0 && fstat(other, &theirs) == 0 &&
+           mine.st_dev == theirs.st_dev && mine.st_ino == theirs.st_ino;
+}
+
+// Opens what a link of a model cache leads to: snapshots/<revision>/[folders/]x to
+// ../../[../]blobs/<name>, where `blobs` is a folder beside `snapshots`, and neither they
+// nor the blob are links. Each is opened from the one before, so that nobody can exchange
+// them meanwhile. -1, with errno 0, if the link is no such one.
+Descriptor open_blob(int folder, const std::string &target) {
     const auto parts = parts_of(target);
-    size_t i = 0;
-    while (i < parts.size() && parts[i] == "..") ++i;
-    return i > 0 && i + 2 == parts.size() && parts[i] == "blobs" && !parts[i + 1].empty() &&
-           parts[i + 1] != "." && parts[i + 1] != "..";
+    size_t levels = 0;
+    while (levels < parts.size() && parts[levels] == "..") ++levels;
+    errno = 0;
+    if (levels < 2 || parts.size() != levels + 2 || parts[levels] != "blobs" ||
+        parts.back().empty() || parts.back() == "." || parts.back() == "..")
+        return Descriptor(-1);
+    Descriptor below(-1), at(-1);
+    for (size_t level = 0; level < levels; ++level) {
+        Descriptor above(openat(level == 0 ? folder : at.value, "..", passing));
+        if (above.value < 0) return above;
+        below = std::move(at);
+        at = std::move(above);
+    }
+    const Descriptor snapshots(openat(at.value, "snapshots", passing | O_NOFOLLOW));
+    const Descriptor blobs(openat(at.value, "blobs", passing | O_NOFOLLOW));
+    errno = 0;
+    if (snapshots.value < 0 || blobs.value < 0 || !is_same(snapshots.value, below.value))
+        return Descriptor(-1);
+    return Descriptor(openat(blobs.value, parts.back().c_str(), reading | O_NOFOLLOW));
+}
+
+[[noreturn]] void refuse_link(
+    const std::string &part, const std::string &target, bool is_whole) {
+    throw Refusal(ONNX_E_FORMAT,
+        (is_whole ? "is a symbolic link to " : quoted(part) + " is a symbolic link to ") +
+            quoted(target) +
+            ", outside the blobs of a model cache: it opens only with the option "
+            "allow_links");
 }
 
 // Opens `name` beneath `folder`, part by part.
@@ -78,37 +123,55 @@ Descriptor open_beneath(int folder, const std::string &name, onnx_links links) {
         if (part.empty() || part == "..")
             refuse("the file name " + quoted(name) +
                    " is not a path inside the model's folder");
-    // O_NONBLOCK: opening a pipe must not wait for its other end.
-    const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
     const int no_link = links == ONNX_LINKS_ANY ? 0 : O_NOFOLLOW;
     Descriptor at(-1);
     int parent = folder;
     for (size_t i = 0; i + 1 < parts.size(); ++i) {
-        Descriptor next(openat(parent, parts[i].c_str(), flags | O_DIRECTORY | no_link));
-        if (next.value < 0) fail(name, errno);
+        Descriptor next(openat(parent, parts[i].c_str(), passing | no_link));
+        if (next.value < 0) {
+            const int error = errno;
+            const auto target = no_link ? target_of(parent, parts[i]) : "";
+            if (!target.empty()) refuse_link(parts[i], target, false);
+            fail(error);
+        }
         at = std::move(next);
         parent = at.value;
     }
-    const char *last = parts.back().c_str();
-    Descriptor file(openat(parent, last, flags | no_link));
+    const auto &last = parts.back();
+    Descriptor file(openat(parent, last.c_str(), reading | no_link));
     if (file.value >= 0) return file;
-    const int error = errno;
-    if (error != ELOOP || links != ONNX_LINKS_BLOBS) fail(name, error);
-    char target[1024];
-    const ssize_t length = readlinkat(parent, last, target, sizeof target);
-    if (length <= 0 || static_cast<size_t>(length) == sizeof target ||
-        !leads_to_blobs(std::string(target, static_cast<size_t>(length))))
-        refuse(quoted(name) + " is a symbolic link that does not lead to a blobs folder");
-    Descriptor blob(openat(parent, std::string(target, static_cast<size_t>(length)).c_str(),
-        flags | O_NOFOLLOW));
-    if (blob.value < 0) fail(name, errno);
-    return blob;
+    int error = errno;
+    const auto target = target_of(parent, last);
+    if (target.empty()) fail(error);
+    if (no_link) {
+        if (links == ONNX_LINKS_BLOBS) {
+            Descriptor blob = open_blob(parent, target);
+            error = errno;
+            if (blob.value >= 0) return blob;
+        }
+        if (links == ONNX_LINKS_NONE || error == 0 || error == ELOOP)
+            refuse_link(last, target, true);
+    }
+    if (error == ENOENT)
+        throw Refusal(ONNX_E_NOT_FOUND,
+            "is a symbolic link to " + quoted(target) + ", where there is no file");
+    fail(error);
+}
+
+const char *kind_of(mode_t mode) {
+    return S_ISDIR(mode)                    ? "is a folder"
+           : S_ISFIFO(mode)                 ? "is a pipe"
+           : S_ISCHR(mode) || S_ISBLK(mode) ? "is a device"
+                                            : "is not a regular file";
 }
 
 } // namespace
 
 std::string quoted(const std::string &name) {
-    return "\"" + (name.size() > 120 ? name.substr(0, 117) + "..." : name) + "\"";
+    if (name.size() <= 120) return "\"" + name + "\"";
+    size_t end = 117;
+    while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xC0) == 0x80) --end;
+    return "\"" + name.substr(0, end) + "...\"";
 }
 
 } // namespace onnx_shim
@@ -131,14 +194,15 @@ extern "C" onnx_status onnx_file_map(int folder, const char *name, onnx_links li
     return boundary(message, [&] {
         Descriptor file = open_beneath(folder, name, links);
         struct stat about;
-        if (fstat(file.value, &about) != 0) fail(name, errno);
-        if (!S_ISREG(about.st_mode)) refuse(quoted(name) + " is not a regular file");
+        if (fstat(file.value, &about) != 0) fail(errno);
+        if (!S_ISREG(about.st_mode))
+            refuse(std::string(kind_of(about.st_mode)) + ", expected a file");
         auto mapped = std::make_unique<onnx_file>();
         mapped->size = static_cast<size_t>(about.st_size);
         if (mapped->size > 0) {
             void *bytes =
                 mmap(nullptr, mapped->size, PROT_READ, MAP_PRIVATE, file.value, 0);
-            if (bytes == MAP_FAILED) fail(name, errno);
+            if (bytes == MAP_FAILED) fail(errno);
             mapped->bytes = static_cast<const uint8_t *>(bytes);
             mapped->is_mapped = true;
             if (++kept_descriptors <= most_descriptors)

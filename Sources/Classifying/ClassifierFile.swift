@@ -7,7 +7,7 @@ extension Classifier {
     /// Writes the classifier, all or nothing.
     ///
     /// - Throws: `UNSAY_E_NOT_FOUND` if there is no such folder; `UNSAY_E_IO`.
-    package func save(_ path: String) throws {
+    package func save(_ path: some PathConvertible) throws {
         try ClassifierFile(head, facts).save(path)
     }
 
@@ -16,9 +16,9 @@ extension Classifier {
     /// - Throws: `UNSAY_E_NOT_FOUND`, `UNSAY_E_IO`, `UNSAY_E_MEMORY`; `UNSAY_E_FORMAT` if the
     ///   file is no classifier, torn or damaged; `UNSAY_E_UNSUPPORTED` if it is of a later
     ///   version; `UNSAY_E_MISMATCH` if it was trained on another encoder.
-    package convenience init(_ model: Model, opening path: String) throws {
+    package convenience init(_ model: Model, opening path: some PathConvertible) throws {
         let file = try ClassifierFile(
-            parsing: Files.read(path, limit: ClassifierFile.largest), named: path)
+            parsing: Files.read(path, limit: ClassifierFile.largest), named: "\(path.path)")
         let width = model.configuration.dModel
         guard file.head.weights.count == width else {
             throw Failure(
@@ -53,7 +53,7 @@ package struct ClassifierFile: Equatable {
         self.facts = facts
     }
 
-    package func save(_ path: String) throws {
+    package func save(_ path: some PathConvertible) throws {
         var file = Self.format.writer(version: 1)
         file.append(UInt32(truncatingIfNeeded: head.weights.count))
         file.append(facts.encoder)

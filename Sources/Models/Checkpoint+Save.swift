@@ -27,15 +27,15 @@ import Tensors
 ///   `UNSAY_E_DIVERGED` for one that is not finite; `UNSAY_E_FORMAT` for one that does not fit
 ///   its stored type; `UNSAY_E_IO`; whatever `values` throws. The destination is then untouched.
 package func saveCheckpoint(
-    _ checkpoint: Checkpoint, to folder: String, largestInline: Int = 256 << 20,
+    _ checkpoint: Checkpoint, to folder: some PathConvertible, largestInline: Int = 256 << 20,
     values: (_ parameter: Int, _ into: UnsafeMutableBufferPointer<Float>) throws -> Void
 ) throws {
-    let new = try NewFolder(for: folder)
+    let new = try NewFolder(for: folder.path)
     do {
         let writer = CheckpointWriter(checkpoint, new, largestInline: largestInline)
         try writer.copyFiles()
         try writer.writeWeights(values)
-        let target = try? Directory(folder)
+        let target = try? Directory(folder.path)
         let isSource = target.map { checkpoint.folder.directory?.isSame(as: $0) == true } ?? false
         try new.commit(keepsModels: isSource)
     } catch {
@@ -61,27 +61,28 @@ private struct CheckpointWriter {
             })
     }
 
-    private var prefix: String { checkpoint.folder.weightsPrefix }
+    private var prefix: Path { checkpoint.folder.weightsPrefix }
 
     func copyFiles() throws {
         try requireWhole()
-        var written = Set<String>()
+        var written = Set<Path>()
         for model in checkpoint.models {
-            try new.write(model.file.bytes, to: prefix + model.name)
+            try new.write(model.file.bytes, to: prefix + model.path)
+            written.insert(prefix + model.path)
             for (location, file) in model.externalFiles.sorted(by: { $0.key < $1.key })
             where written.insert(prefix + location).inserted {
                 try new.write(file.bytes, to: prefix + location)
             }
         }
         for (path, file) in checkpoint.sideFiles where !written.contains(path) {
-            try new.write(file.bytes, to: path)
+            try new.write(file.get().bytes, to: path)
         }
     }
 
     /// The source's files are read from where they are mapped.
     private func requireWhole() throws {
         for model in checkpoint.models {
-            try model.file.requireWhole(model.name)
+            try model.file.requireWhole(model.path)
             for (location, file) in model.externalFiles { try file.requireWhole(location) }
         }
     }
@@ -119,7 +120,7 @@ private struct CheckpointWriter {
         }
         for rewriter in rewriters.values where !rewriter.isEmpty {
             if dequantizes { rewriter.keepActivationsFloat() }
-            let path = prefix + rewriter.model.name
+            let path = prefix + rewriter.model.path
             let rewritten = try RewrittenModel(new.map(path), rewriter)
             try withExtendedLifetime(rewritten) { try new.rewrite($0.bytes, to: path) }
         }
@@ -171,7 +172,9 @@ private struct CheckpointWriter {
                 return .bytes(bytes)
             }
             let location = rewriter.externalName
-            let offset = try bytes.withUnsafeBytes { try new.append($0, to: prefix + location) }
+            let offset = try bytes.withUnsafeBytes {
+                try new.append($0, to: prefix + Path(location))
+            }
             return .external(location: location, offset: offset, byteCount: bytes.count)
         }
     }

@@ -29,7 +29,8 @@ package final class Checkpoint: @unchecked Sendable {
 
     let folder: ModelFolder
     let models: [OnnxModel]
-    let sideFiles: [(path: String, file: OnnxFile)]
+    /// The files that hold no weights; a failure if one could not be opened.
+    let sideFiles: [(path: Path, file: Result<OnnxFile, any Error>)]
     /// By parameter: every place where it is stored, the best copy first.
     let sites: [[Findings.Site]]
 
@@ -37,17 +38,17 @@ package final class Checkpoint: @unchecked Sendable {
     ///
     /// - Parameter variant: the ending of the files' names to take, e.g. "fp16"; nil: the most
     ///   precise one that is complete.
-    /// - Parameter allowLinks: whether files of external data may be links into a `blobs`
-    ///   folder, as in a model cache.
+    /// - Parameter allowLinks: whether files of external data may be links to anywhere; without
+    ///   it, to the `blobs` of the model cache that the folder lies in.
     /// - Throws: `UNSAY_E_NOT_FOUND` for missing files; `UNSAY_E_FORMAT` for torn files, weights
     ///   that are missing, disagree between copies, are not finite or contradict config.json;
     ///   `UNSAY_E_UNSUPPORTED` for graphs that are no T5; `UNSAY_E_IO`; `UNSAY_E_MEMORY`.
     package static func open(
-        folder: String, variant: String? = nil, allowLinks: Bool,
+        folder: some PathConvertible, variant: String? = nil, allowLinks: Bool,
         workers: Workers = Workers(threads: 0)
     ) throws -> Checkpoint {
         try Checkpoint(
-            ModelFolder(folder: folder, variant: variant, allowLinks: allowLinks), workers)
+            ModelFolder(folder: folder.path, variant: variant, allowLinks: allowLinks), workers)
     }
 
     /// Opens the same files from memory. The bytes are copied.
@@ -61,7 +62,8 @@ package final class Checkpoint: @unchecked Sendable {
     private init(_ folder: ModelFolder, _ workers: Workers) throws {
         let reader = BlockReader(workers: workers)
         func json(_ name: String) throws -> JSON? {
-            guard let file = try folder.sideFile(name) else { return nil }
+            guard let file = try folder.sideFile(Path(name)) else { return nil }
+            try MistakenFile.refuse(file.bytes, named: name, isJSON: true)
             let json = try JSON(parsing: file.bytes, named: name)
             guard json.object != nil else {
                 throw Failure(UNSAY_E_FORMAT, "\(name): expected a JSON object")
@@ -83,7 +85,8 @@ package final class Checkpoint: @unchecked Sendable {
             throw Failure(
                 UNSAY_E_NOT_FOUND,
                 "\(folder.name) has no decoder: looked for decoder_model_merged.onnx and "
-                    + "decoder_model.onnx beside \(folder.modelNames.joined(separator: ", "))")
+                    + "decoder_model.onnx beside "
+                    + folder.modelNames.map(\.description).joined(separator: ", "))
         }
         layout = ParameterLayout(configuration)
         sites = try SiteChecker(layout: layout, hasConfig: config != nil, reader: reader)
@@ -99,6 +102,9 @@ package final class Checkpoint: @unchecked Sendable {
         sideFiles = try folder.sideFiles()
         self.folder = folder
     }
+
+    /// The .onnx files that were opened, by their path in the folder.
+    package var files: [Path] { models.map { folder.weightsPrefix + $0.path } }
 
     /// Overwrites `values` with a parameter in float32, `[out, in]` row-major.
     ///
@@ -143,7 +149,7 @@ package final class Checkpoint: @unchecked Sendable {
         in folder: ModelFolder, _ config: JSON?, _ tokenizer: JSON?
     ) throws -> Vocabulary? {
         for name in ["spiece.model", "tokenizer.json"] {
-            if let file = try folder.sideFile(name) { return .file(name: name, file) }
+            if let file = try folder.sideFile(Path(name)) { return .file(name: name, file) }
         }
         let name = (tokenizer?["tokenizer_class"] ?? config?["tokenizer_class"])?.string
         return name?.hasPrefix("ByT5") == true ? .bytes : nil

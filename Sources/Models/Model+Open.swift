@@ -9,7 +9,7 @@ extension Model {
     /// - Parameter tokenizerPath: a spiece.model or tokenizer.json to use instead; nil: the one
     ///   found.
     package convenience init(
-        _ checkpoint: Checkpoint, tokenizerPath: String?, precision: Precision = .float32,
+        _ checkpoint: Checkpoint, tokenizerPath: Path?, precision: Precision = .float32,
         workers: Workers
     ) throws {
         try self.init(
@@ -18,11 +18,11 @@ extension Model {
     }
 
     private static func tokenizer(
-        _ checkpoint: Checkpoint, _ path: String?
+        _ checkpoint: Checkpoint, _ path: Path?
     ) throws -> (any Tokenizer)? {
         if let path {
             let bytes = try Files.read(path, limit: largestVocabulary)
-            return try bytes.withBytes { try tokenizer($0, path, checkpoint) }
+            return try bytes.withBytes { try tokenizer($0, "\(path)", checkpoint) }
         }
         switch checkpoint.vocabulary {
         case .file(let name, let file):
@@ -38,6 +38,8 @@ extension Model {
     ) throws -> any Tokenizer {
         // A million pieces take nine times the bytes of their file.
         try Memory.require(bytes.count, bytes: 12, for: "the vocabulary in \(name)")
+        let isJSON = name.hasSuffix(".json")
+        try MistakenFile.refuse(bytes, named: name, isJSON: isJSON)
         let first = bytes.first { !" \n\r\t".utf8.contains($0) }
         if first == UInt8(ascii: "{") { return try FastTokenizer(json: bytes, named: name) }
         return try SentencePieceTokenizer(

@@ -145,7 +145,7 @@ package final class Model: Sendable {
     }
 
     /// Writes the weights as they are now, in the layout they were opened from.
-    package func save(to folder: String) throws {
+    package func save(to folder: some PathConvertible) throws {
         let snapshot = try weights()
         try saveCheckpoint(checkpoint, to: folder, values: { snapshot.read($0, into: $1) })
     }

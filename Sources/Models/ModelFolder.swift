@@ -6,15 +6,15 @@ import Support
 struct ModelFolder {
     private enum Storage {
         case folder(root: Directory, weights: Directory)
-        case memory([String: OnnxFile])
+        case memory([Path: OnnxFile])
     }
 
     /// For messages: the folder's path, or "the given buffers".
     let name: String
     /// "onnx/" where the .onnx files lie one level down, else "".
-    let weightsPrefix: String
+    let weightsPrefix: Path
     /// The .onnx files to open, without prefix.
-    let modelNames: [String]
+    let modelNames: [Path]
     private let storage: Storage
     private let links: onnx_links
 
@@ -25,42 +25,54 @@ struct ModelFolder {
     ]
 
     /// - Parameter variant: as `FileChoice` takes it.
-    init(folder path: String, variant: String?, allowLinks: Bool) throws {
-        let root = try Directory(path)
-        let inner = root.subfolder("onnx")
-        var found: (weights: Directory, prefix: String, names: [String])?
-        for (directory, prefix) in [(Optional(root), ""), (inner, "onnx/")] where found == nil {
-            guard let directory else { continue }
-            let files = FileChoice(try directory.entries().filter(directory.isRegularFile))
-            let names = try files.names(variant: variant, in: directory.path)
-            if !names.isEmpty { found = (directory, prefix, names) }
+    init(folder path: Path, variant: String?, allowLinks: Bool) throws {
+        let root: Directory
+        do {
+            root = try Directory(path)
+        } catch let failure as Failure {
+            throw MissingModel.failure(path, failure)
         }
-        guard let found else { throw Self.nothing(in: path) }
-        name = path
+        let inner = root.subfolder("onnx")
+        var found: (weights: Directory, prefix: Path, names: [Path])?
+        for (directory, prefix) in [(Optional(root), Path("")), (inner, "onnx/")]
+        where found == nil {
+            guard let directory else { continue }
+            // A link that leads nowhere is chosen like a file, and then refused by its name:
+            // another one in its place would be another model.
+            let names = try Self.choice(
+                of: directory.entries(), variant: variant, in: "\(directory.path)")
+            if names.contains(where: { directory.entry($0) != .folder }) {
+                found = (directory, prefix, names)
+            }
+        }
+        guard let found else { throw try MissingModel.failure(in: root) }
+        name = "\(path)"
         storage = .folder(root: root, weights: found.weights)
         weightsPrefix = found.prefix
         modelNames = found.names
-        links = allowLinks ? ONNX_LINKS_BLOBS : ONNX_LINKS_NONE
+        links = allowLinks ? ONNX_LINKS_ANY : ONNX_LINKS_BLOBS
     }
 
     init(buffers: [(name: String, bytes: UnsafeRawBufferPointer)], variant: String?) throws {
-        var files: [String: OnnxFile] = [:]
+        var files: [Path: OnnxFile] = [:]
         for buffer in buffers {
-            guard files[buffer.name] == nil else {
+            guard files[Path(buffer.name)] == nil else {
                 throw Failure(UNSAY_E_ARGUMENT, "two buffers are named \"\(buffer.name)\"")
             }
-            files[buffer.name] = try OnnxFile(copying: buffer.bytes, name: buffer.name)
+            files[Path(buffer.name)] = try OnnxFile(copying: buffer.bytes, name: buffer.name)
         }
-        var prefix = ""
+        var prefix = Path("")
         let name = "the given buffers"
-        var names = try FileChoice(files.keys.filter { !$0.contains("/") })
-            .names(variant: variant, in: name)
+        var names = try Self.choice(
+            of: files.keys.filter { $0.parts.count == 1 }, variant: variant, in: name)
         if names.isEmpty {
             prefix = "onnx/"
-            let inner = files.keys.filter { $0.hasPrefix(prefix) }.map { String($0.dropFirst(5)) }
-            names = try FileChoice(inner).names(variant: variant, in: name)
+            let inner = files.keys.filter { $0.hasPrefix("onnx/") && $0.parts.count == 2 }
+            names = try Self.choice(of: inner.map(\.name), variant: variant, in: name)
         }
-        guard !names.isEmpty else { throw Self.nothing(in: name) }
+        guard !names.isEmpty else {
+            throw Failure(UNSAY_E_NOT_FOUND, "\(name) hold no model: \(MissingModel.lookedFor)")
+        }
         self.name = name
         storage = .memory(files)
         weightsPrefix = prefix
@@ -68,12 +80,14 @@ struct ModelFolder {
         links = ONNX_LINKS_NONE
     }
 
-    private static func nothing(in place: String) -> Failure {
-        Failure(
-            UNSAY_E_NOT_FOUND,
-            "\(place) holds no model: looked for encoder_model.onnx with decoder_model_merged.onnx "
-                + "or decoder_model.onnx, for model.onnx, and for any .onnx file, there and in onnx/"
-        )
+    /// The files to open among those of a folder.
+    private static func choice(
+        of names: [Path], variant: String?, in place: String
+    ) throws -> [Path] {
+        let models = names.filter { $0.hasSuffix(".onnx") }.sorted()
+        let byText = Dictionary(models.map { ($0.description, $0) }) { first, _ in first }
+        return try FileChoice(Array(byText.keys)).names(variant: variant, in: place)
+            .compactMap { byText[$0] }
     }
 
     /// The source folder, where there is one.
@@ -95,7 +109,7 @@ struct ModelFolder {
                 }
                 file = known
             }
-            return try OnnxModel(name: name, file: file, external: openExternal)
+            return try OnnxModel(path: name, file: file, external: openExternal)
         }
         try Self.requireApart(models)
         return models
@@ -113,7 +127,7 @@ struct ModelFolder {
         let stored = models.flatMap { model in
             model.tensors.compactMap { tensor in
                 tensor.place.flatMap { place in
-                    place.file == model.name || tensor.bytes.isEmpty
+                    place.file == model.path || tensor.bytes.isEmpty
                         ? nil : Stored(model: model.name, tensor: tensor, place: place)
                 }
             }
@@ -134,7 +148,7 @@ struct ModelFolder {
         }
     }
 
-    private func openExternal(_ location: String) throws -> OnnxFile {
+    private func openExternal(_ location: Path) throws -> OnnxFile {
         switch storage {
         case .folder(_, let weights):
             return try OnnxFile(folder: weights.descriptor, name: location, links: links)
@@ -148,38 +162,44 @@ struct ModelFolder {
     }
 
     /// A file beside the weights, or one level up where they lie in onnx/; nil if missing.
-    func sideFile(_ name: String) throws -> OnnxFile? {
+    ///
+    /// - Throws: if there is something of that name that is no file, or cannot be opened.
+    func sideFile(_ name: Path) throws -> OnnxFile? {
         switch storage {
         case .memory(let files):
             return files[weightsPrefix + name] ?? files[name]
         case .folder(let root, let weights):
-            for directory in [weights, root] where directory.isRegularFile(name) {
-                return try OnnxFile(
-                    folder: directory.descriptor, name: name, links: ONNX_LINKS_ANY)
+            for directory in [weights, root] where directory.holds(name) {
+                return try Self.file(name, in: directory)
             }
             return nil
         }
     }
 
-    /// Everything a save copies: the files that hold no weights, by their path.
-    func sideFiles() throws -> [(path: String, file: OnnxFile)] {
-        func isCopied(_ name: String) -> Bool {
-            !Self.weightEndings.contains { name.hasSuffix($0) } && !name.contains(".onnx_data")
+    private static func file(_ name: Path, in directory: Directory) throws -> OnnxFile {
+        try OnnxFile(folder: directory.descriptor, name: name, links: ONNX_LINKS_ANY)
+    }
+
+    /// Everything a save copies: the files that hold no weights, by their path. One that cannot
+    /// be opened makes a save fail, not the opening.
+    func sideFiles() throws -> [(path: Path, file: Result<OnnxFile, any Error>)] {
+        func isCopied(_ path: Path) -> Bool {
+            let name = path.description.lowercased()
+            return !Self.weightEndings.contains { name.hasSuffix($0) }
+                && !name.contains(".onnx_data")
         }
         switch storage {
         case .memory(let files):
             return files.filter { isCopied($0.key) }.sorted { $0.key < $1.key }
-                .map { ($0.key, $0.value) }
+                .map { ($0.key, .success($0.value)) }
         case .folder(let root, let weights):
-            let places =
-                weightsPrefix.isEmpty ? [("", root)] : [("", root), (weightsPrefix, weights)]
-            return try places.flatMap { prefix, directory in
-                try directory.entries().filter { isCopied($0) && directory.isRegularFile($0) }.map {
-                    (
-                        prefix + $0,
-                        try OnnxFile(
-                            folder: directory.descriptor, name: $0, links: ONNX_LINKS_ANY)
-                    )
+            let inner = weightsPrefix.bytes.isEmpty ? [] : [(weightsPrefix, weights)]
+            return try ([(Path(""), root)] + inner).flatMap { prefix, directory in
+                let names = try directory.entries().filter {
+                    isCopied($0) && directory.isRegularFile($0)
+                }
+                return names.map { name in
+                    (prefix + name, Result { try Self.file(name, in: directory) })
                 }
             }
         }

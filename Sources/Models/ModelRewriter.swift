@@ -66,7 +66,7 @@ final class ModelRewriter {
     /// A file of external data for new tensors, named as Optimum does.
     var externalName: String {
         var name = model.name + "_data"
-        while model.externalFiles[name] != nil { name += "_new" }
+        while model.externalFiles[Path(name)] != nil { name += "_new" }
         return name
     }
 

@@ -1,5 +1,6 @@
 import COnnx
 import CUnsay
+import Glibc
 import Support
 
 /// The bytes of one file: mapped, or a copy in memory.
@@ -11,7 +12,7 @@ final class OnnxFile: Sendable {
     }
 
     /// - Throws: `UNSAY_E_IO` if somebody made the file shorter since it was opened.
-    func requireWhole(_ name: String) throws {
+    func requireWhole(_ name: Path) throws {
         guard onnx_file_is_whole(handle.value) != 0 else {
             throw Failure(
                 UNSAY_E_IO, "\(name) is shorter than when it was opened: its weights are lost")
@@ -33,9 +34,9 @@ final class OnnxFile: Sendable {
     }
 
     /// Maps `name`, beneath the folder of that descriptor.
-    init(folder: Int32, name: String, links: onnx_links) throws {
+    init(folder: Int32, name: Path, links: onnx_links) throws {
         handle = SharedPointer(
-            value: try shim(name) { onnx_file_map(folder, name, links, &$0, &$1) })
+            value: try shim("\(name)") { onnx_file_map(folder, name.cString, links, &$0, &$1) })
     }
 
     /// Copies the bytes.
@@ -93,7 +94,7 @@ struct StoredTensor {
     let place: Place?
 
     struct Place: Hashable {
-        let file: String
+        let file: Path
         let offset: Int
     }
 
@@ -142,26 +143,30 @@ struct OnnxNode {
 
 /// A parsed .onnx file with its external data: kept open as long as its weights are used.
 final class OnnxModel {
-    /// As the folder has it; stands in every message.
+    /// As the folder has it.
+    let path: Path
+    /// The path as text, which stands in every message.
     let name: String
     let file: OnnxFile
     let tensors: [StoredTensor]
     /// Files of external data, by the name that the model gives them.
-    let externalFiles: [String: OnnxFile]
+    let externalFiles: [Path: OnnxFile]
     private let handle: SharedPointer
 
     /// - Parameter external: opens a file of external data by its location.
-    init(name: String, file: OnnxFile, external: (String) throws -> OnnxFile) throws {
+    init(path: Path, file: OnnxFile, external: (Path) throws -> OnnxFile) throws {
+        let name = "\(path)"
         let bytes = file.bytes
+        try MistakenFile.refuse(bytes, named: name, isJSON: false)
         let parsed = SharedPointer(
             value: try shim(name) { onnx_model_parse(bytes.baseAddress, bytes.count, &$0, &$1) })
-        var files: [String: OnnxFile] = [:]
+        var files: [Path: OnnxFile] = [:]
         var tensors: [StoredTensor] = []
         do {
             for index in 0..<onnx_model_tensor_count(parsed.value) {
                 guard let raw = onnx_model_tensor(parsed.value, index)?.pointee else { continue }
                 tensors.append(
-                    try Self.resolve(raw, in: name, file) { location in
+                    try Self.resolve(raw, in: path, file) { location in
                         if let known = files[location] { return known }
                         let opened = try external(location)
                         files[location] = opened
@@ -172,6 +177,7 @@ final class OnnxModel {
             onnx_model_free(parsed.value)
             throw error
         }
+        self.path = path
         self.name = name
         self.file = file
         self.tensors = tensors
@@ -182,8 +188,8 @@ final class OnnxModel {
     deinit { onnx_model_free(handle.value) }
 
     private static func resolve(
-        _ raw: onnx_tensor, in model: String, _ file: OnnxFile,
-        external: (String) throws -> OnnxFile
+        _ raw: onnx_tensor, in model: Path, _ file: OnnxFile,
+        external: (Path) throws -> OnnxFile
     ) throws -> StoredTensor {
         let name = String(cString: raw.name)
         let dims = UnsafeBufferPointer(start: raw.dims, count: raw.rank).map { Int($0) }
@@ -198,26 +204,48 @@ final class OnnxModel {
             place = .init(file: model, offset: Int(raw.file_offset))
         }
         if raw.is_external != 0 {
-            let location = String(cString: raw.location)
-            let opened = try external(location)
-            storage = opened
-            let whole = opened.bytes
-            let length = raw.external_length < 0 ? byteCount : Int(raw.external_length)
-            guard length == byteCount, let offset = Int(exactly: raw.external_offset),
-                offset <= whole.count, length <= whole.count - offset
-            else {
-                throw Failure(
-                    UNSAY_E_FORMAT,
-                    "\(model): tensor \"\(name)\" needs \(byteCount) bytes at offset "
-                        + "\(raw.external_offset) of \"\(location)\", which has \(whole.count); "
-                        + "its stated length is \(raw.external_length)")
+            let location = Path(
+                UnsafeRawBufferPointer(start: raw.location, count: strlen(raw.location)))
+            let opened: OnnxFile
+            do {
+                opened = try external(location)
+            } catch let failure as Failure {
+                throw Failure(failure.status, "\(model): its external data \(failure.sentence)")
             }
-            bytes = UnsafeRawBufferPointer(rebasing: whole[offset..<offset + length])
-            place = .init(file: location, offset: offset)
+            storage = opened
+            bytes = try part(
+                raw, byteCount, of: opened.bytes, "\(model): tensor \"\(name)\"", location)
+            place = .init(file: location, offset: Int(raw.external_offset))
         }
         return StoredTensor(
             name: name, dims: dims, dataType: raw.data_type, elementCount: count, bytes: bytes,
             storage: storage, place: place)
+    }
+
+    /// The bytes of a tensor in a file of external data.
+    private static func part(
+        _ raw: onnx_tensor, _ byteCount: Int, of file: UnsafeRawBufferPointer,
+        _ tensor: String, _ location: Path
+    ) throws -> UnsafeRawBufferPointer {
+        guard raw.external_length < 0 || raw.external_length == byteCount else {
+            throw Failure(
+                UNSAY_E_FORMAT,
+                "\(tensor) has \(byteCount) bytes by its shape, but \(raw.external_length) as "
+                    + "external data in \"\(location)\"")
+        }
+        if let offset = Int(exactly: raw.external_offset), offset <= file.count,
+            byteCount <= file.count - offset
+        {
+            return UnsafeRawBufferPointer(rebasing: file[offset..<offset + byteCount])
+        }
+        if let phrase = MistakenFile.phrase(for: file, isJSON: false) {
+            throw Failure(UNSAY_E_FORMAT, "\(tensor) is missing: \(location) \(phrase)")
+        }
+        throw Failure(
+            UNSAY_E_FORMAT,
+            "\(tensor) needs \(byteCount) bytes at offset \(raw.external_offset) of "
+                + "\"\(location)\", which has \(file.count): it is cut off, or belongs to another "
+                + "model; download it again")
     }
 
     var graphCount: Int { onnx_model_graph_count(handle.value) }

@@ -8,8 +8,9 @@ package struct OpenSettings: Sendable {
     /// 0 for one a core.
     package var threads = 0
     package var precision = Precision.float32
+    /// Whether files of external data may be links to anywhere.
     package var allowLinks = false
-    package var tokenizerPath: String?
+    package var tokenizerPath: Path?
     package var variant: String?
 
     package init() {}
@@ -22,7 +23,7 @@ package struct OpenSettings: Sendable {
             throw Failure(
                 UNSAY_E_ARGUMENT, "threads is \(threads); it must be 0 (one per core) to 1024")
         }
-        guard tokenizerPath?.isEmpty != true else {
+        guard tokenizerPath?.bytes.isEmpty != true else {
             throw Failure(UNSAY_E_ARGUMENT, "tokenizer_path is empty: NULL is for none")
         }
         return Workers(threads: threads)
@@ -31,7 +32,7 @@ package struct OpenSettings: Sendable {
 
 extension Model {
     /// A model of a folder of ONNX files, on the vocabulary beside them or another.
-    package convenience init(folder: String, _ settings: OpenSettings) throws {
+    package convenience init(folder: some PathConvertible, _ settings: OpenSettings) throws {
         let workers = try settings.workers()
         try self.init(
             Checkpoint.open(

@@ -12,7 +12,7 @@ extension Delta {
     /// Writes the delta, all or nothing.
     ///
     /// - Throws: `UNSAY_E_NOT_FOUND` if there is no such folder; `UNSAY_E_IO`.
-    package func save(_ path: String) throws {
+    package func save(_ path: some PathConvertible) throws {
         let version: UInt32 = tensors.contains { $0.factors != nil } ? 2 : 1
         var file = Self.format.writer(version: version)
         file.append(UInt32(truncatingIfNeeded: tensors.count))
@@ -43,8 +43,8 @@ extension Delta {
     ///
     /// - Throws: `UNSAY_E_NOT_FOUND`, `UNSAY_E_IO`, `UNSAY_E_MEMORY`; `UNSAY_E_FORMAT` if the
     ///   file is no delta, torn or damaged; `UNSAY_E_UNSUPPORTED` if it is of a later version.
-    package static func open(_ path: String) throws -> Delta {
-        try parse(try Files.read(path, limit: 1 << 40), named: path)
+    package static func open(_ path: some PathConvertible) throws -> Delta {
+        try parse(try Files.read(path, limit: 1 << 40), named: "\(path.path)")
     }
 
     /// Reads a delta from a file's bytes; see `open`.

@@ -12,7 +12,7 @@ package struct RunOptions: Sendable {
     package var patience = 0
     package var select = UNSAY_SELECT_AVOID_P
     /// Where the session is saved every `saveEvery` steps; nil: nowhere.
-    package var statePath: String?
+    package var statePath: Path?
     package var saveEvery = 0
 
     package init() {}

@@ -12,11 +12,13 @@ extension Session {
     private static let format = SealedFile(word: "UNSAYSES", noun: "saved session", latest: 1)
 
     /// Writes weights, optimizer, position and order of the examples, all or nothing.
-    package func save(to path: String) throws {
+    package func save(to path: some PathConvertible) throws {
         try exclusively { try writeState(prepare(), nil, to: path) }
     }
 
-    func writeState(_ training: Training, _ best: BestWeights?, to path: String) throws {
+    func writeState(_ training: Training, _ best: BestWeights?, to path: some PathConvertible)
+        throws
+    {
         let buffers =
             [training.values] + training.optimizer.state + (best.map { [$0.values] } ?? [])
         var fields: [String: JSON] = [
@@ -50,8 +52,8 @@ extension Session {
     /// - Throws: `UNSAY_E_MISMATCH` if one of them differs, `UNSAY_E_FORMAT` if the file is no
     ///   session, torn or damaged, `UNSAY_E_NOT_FOUND`, `UNSAY_E_IO`, `UNSAY_E_MEMORY`: then
     ///   nothing has changed.
-    package func load(from path: String) throws {
-        try exclusively { try load(Files.read(path, limit: 1 << 42), named: path) }
+    package func load(from path: some PathConvertible) throws {
+        try exclusively { try load(Files.read(path, limit: 1 << 42), named: "\(path.path)") }
     }
 
     private func load(_ bytes: Bytes, named name: String) throws {

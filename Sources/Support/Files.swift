@@ -8,10 +8,11 @@ package enum Files {
     /// - Throws: `UNSAY_E_NOT_FOUND` if there is no such file; `UNSAY_E_FORMAT` if it has more
     ///   than `limit` bytes; `UNSAY_E_IO` if it is not a regular file or reading fails;
     ///   `UNSAY_E_MEMORY`.
-    package static func read(_ path: String, limit: Int) throws -> Bytes {
-        try checkPath(path)
+    package static func read(_ path: some PathConvertible, limit: Int) throws -> Bytes {
+        let path = path.path
+        try check(path)
         // Not blocking: the name may belong to a pipe that nobody writes to.
-        let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        let file = open(path.cString, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard file >= 0 else { throw failure("open", path) }
         defer { close(file) }
 
@@ -25,7 +26,7 @@ package enum Files {
             throw Failure(
                 UNSAY_E_FORMAT, "\(path): has \(size) bytes; at most \(limit) are expected")
         }
-        return try Bytes(capacity: size, purpose: path) { out in
+        return try Bytes(capacity: size, purpose: "\(path)") { out in
             var done = 0
             while done < size {
                 let count = Glibc.read(file, out.baseAddress?.advanced(by: done), size - done)
@@ -46,8 +47,11 @@ package enum Files {
     /// over `path`. Until then an older file of that name stays as it was.
     ///
     /// - Throws: `UNSAY_E_NOT_FOUND` if the folder does not exist; `UNSAY_E_IO`.
-    package static func write(_ parts: [UnsafeRawBufferPointer], to path: String) throws {
-        try checkPath(path)
+    package static func write(
+        _ parts: [UnsafeRawBufferPointer], to path: some PathConvertible
+    ) throws {
+        let path = path.path
+        try check(path)
         let (temporary, file) = try createBeside(path)
         var isOpen = true
         do {
@@ -55,17 +59,19 @@ package enum Files {
             guard fsync(file) == 0 else { throw failure("flush", temporary) }
             isOpen = false
             guard close(file) == 0 else { throw failure("close", temporary) }
-            guard rename(temporary, path) == 0 else { throw failure("replace", path) }
+            guard rename(temporary.cString, path.cString) == 0 else {
+                throw failure("replace", path)
+            }
         } catch {
             if isOpen { close(file) }
-            unlink(temporary)
+            unlink(temporary.cString)
             throw error
         }
         try flushFolder(of: path)
     }
 
     /// A failure of the system call just made: what was tried, on what, and the system's word.
-    package static func failure(_ verb: String, _ path: String, _ code: Int32 = errno) -> Failure {
+    private static func failure(_ verb: String, _ path: Path, _ code: Int32 = errno) -> Failure {
         let status =
             switch code {
             case ENOENT, ENOTDIR: UNSAY_E_NOT_FOUND
@@ -75,39 +81,34 @@ package enum Files {
         return Failure(status, "cannot \(verb) \(path): \(String(cString: strerror(code)))")
     }
 
-    /// The folder that holds `path`, as text: `.` for a bare name.
-    package static func folder(of path: String) -> String {
-        guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return "." }
-        return slash == path.utf8.startIndex ? "/" : String(path[..<slash])
-    }
-
     /// Flushes the names in the folder of `path` to the disk, so that a rename lasts.
-    package static func flushFolder(of path: String) throws {
-        let name = folder(of: path)
-        let folder = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    private static func flushFolder(of path: Path) throws {
+        let name = path.folder
+        let folder = open(name.cString, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard folder >= 0 else { throw failure("open", name) }
         defer { close(folder) }
         // Some file systems cannot flush a folder and say so with EINVAL.
         guard fsync(folder) == 0 || errno == EINVAL else { throw failure("flush", name) }
     }
 
-    private static func checkPath(_ path: String) throws {
-        guard !path.isEmpty, !path.utf8.contains(0) else {
+    private static func check(_ path: Path) throws {
+        guard !path.bytes.isEmpty, !path.bytes.contains(0) else {
             throw Failure(UNSAY_E_ARGUMENT, "a path may not be empty or contain NUL")
         }
     }
 
-    private static func createBeside(_ path: String) throws -> (name: String, file: Int32) {
+    private static func createBeside(_ path: Path) throws -> (name: Path, file: Int32) {
         while true {
-            let name = "\(path).new-\(String(UInt64.random(in: .min ... .max), radix: 16))"
-            let file = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o666)
+            let name = path.beside(".new-\(String(UInt64.random(in: .min ... .max), radix: 16))")
+            let file = open(
+                name.cString, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o666)
             if file >= 0 { return (name, file) }
             guard errno == EEXIST || errno == EINTR else { throw failure("create", name) }
         }
     }
 
     private static func write(
-        _ part: UnsafeRawBufferPointer, to file: Int32, _ path: String
+        _ part: UnsafeRawBufferPointer, to file: Int32, _ path: Path
     ) throws {
         var done = 0
         while done < part.count {

@@ -25,6 +25,10 @@ package struct SealedFile: Sendable {
     package func reader(of bytes: Bytes, named name: String) throws -> SealedReader {
         let content = bytes.count - 32
         guard content >= 12, bytes[0..<8].bytes.elementsEqual(word.utf8) else {
+            try bytes.withBytes { file in
+                if file.starts(with: word.utf8) { return }
+                try MistakenFile.refuse(file, named: name, isJSON: false)
+            }
             throw Failure(
                 UNSAY_E_FORMAT, "\(name): expected a \(noun), which begins with \(word)")
         }
@@ -69,7 +73,7 @@ package struct SealedWriter {
     /// Writes the file, all or nothing.
     ///
     /// - Throws: `UNSAY_E_NOT_FOUND` if there is no such folder; `UNSAY_E_IO`.
-    package func write(to path: String) throws {
+    package func write(to path: some PathConvertible) throws {
         try bytes.withUnsafeBytes { bytes in
             var parts: [UnsafeRawBufferPointer] = []
             var begin = 0

@@ -44,13 +44,15 @@ public final class Classifier: Sendable {
     ///
     /// - Throws: `.mismatch` if it was trained on another encoder: on another model, or on this
     ///   one before a patch that changed the encoder or its embedding.
-    public static func open(_ path: String, for model: Model) throws(Failure) -> Classifier {
-        try boundary { Classifier(try Classifying.Classifier(model.model, opening: path)) }
+    public static func open(_ path: any PathSpelling, for model: Model) throws(Failure)
+        -> Classifier
+    {
+        try boundary { Classifier(try Classifying.Classifier(model.model, opening: path.path)) }
     }
 
     /// Writes it to a file, whole or not at all.
-    public func save(_ path: String) throws(Failure) {
-        try boundary { try classifier.save(path) }
+    public func save(_ path: any PathSpelling) throws(Failure) {
+        try boundary { try classifier.save(path.path) }
     }
 
     public var info: ClassifierInfo {

@@ -8,13 +8,13 @@ public final class Delta: Sendable {
     init(_ delta: Patching.Delta) { self.delta = delta }
 
     /// Reads a delta from a file.
-    public static func open(_ path: String) throws(Failure) -> Delta {
-        try boundary { Delta(try Patching.Delta.open(path)) }
+    public static func open(_ path: any PathSpelling) throws(Failure) -> Delta {
+        try boundary { Delta(try Patching.Delta.open(path.path)) }
     }
 
     /// Writes it to a file, whole or not at all.
-    public func save(_ path: String) throws(Failure) {
-        try boundary { try delta.save(path) }
+    public func save(_ path: any PathSpelling) throws(Failure) {
+        try boundary { try delta.save(path.path) }
     }
 
     public var info: DeltaInfo {

@@ -41,21 +41,22 @@ public final class Model: Sendable {
     ///   - folder: the .onnx files lie in it or in its subfolder onnx.
     ///   - threads: worker threads; 0 for one a core.
     ///   - compute: the arithmetic of generation and scoring.
-    ///   - allowLinks: whether external data may be a link into the sibling blobs folder of a
-    ///     model cache.
+    ///   - allowLinks: whether files of external data may be links to anywhere; without it they
+    ///     may be links into the blobs of the model cache that the folder lies in.
     ///   - tokenizerPath: a spiece.model or tokenizer.json instead of the vocabulary found.
     ///   - variant: the ending of the files' names, such as "fp16"; nil for the most precise
     ///     that is whole.
     /// - Throws: `.notFound`, `.format` naming the first tensor that is missing or of the wrong
     ///   shape, `.unsupported`, `.memory`.
     public static func open(
-        _ folder: String, threads: Int = 0, compute: Compute = .f32, allowLinks: Bool = false,
-        tokenizerPath: String? = nil, variant: String? = nil
+        _ folder: any PathSpelling, threads: Int = 0, compute: Compute = .f32,
+        allowLinks: Bool = false,
+        tokenizerPath: (any PathSpelling)? = nil, variant: String? = nil
     ) throws(Failure) -> Model {
         try boundary {
             Model(
                 try Models.Model(
-                    folder: folder,
+                    folder: folder.path,
                     settings(threads, compute, allowLinks, tokenizerPath, variant)))
         }
     }
@@ -63,7 +64,7 @@ public final class Model: Sendable {
     /// Opens the same folder from memory: names and contents of its files. No path is touched.
     public static func open(
         buffers: [String: [UInt8]], threads: Int = 0, compute: Compute = .f32,
-        tokenizerPath: String? = nil, variant: String? = nil
+        tokenizerPath: (any PathSpelling)? = nil, variant: String? = nil
     ) throws(Failure) -> Model {
         try boundary {
             let settings = settings(threads, compute, false, tokenizerPath, variant)
@@ -85,14 +86,15 @@ public final class Model: Sendable {
     }
 
     private static func settings(
-        _ threads: Int, _ compute: Compute, _ allowLinks: Bool, _ tokenizerPath: String?,
+        _ threads: Int, _ compute: Compute, _ allowLinks: Bool,
+        _ tokenizerPath: (any PathSpelling)?,
         _ variant: String?
     ) -> OpenSettings {
         var settings = OpenSettings()
         settings.threads = threads
         settings.precision = compute.precision
         settings.allowLinks = allowLinks
-        settings.tokenizerPath = tokenizerPath
+        settings.tokenizerPath = tokenizerPath?.path
         settings.variant = variant
         return settings
     }
@@ -101,8 +103,8 @@ public final class Model: Sendable {
     ///
     /// Atomic: written beside `folder` and renamed into place. If `folder` exists, even as the
     /// source, it is replaced; what it held beside a model is kept.
-    public func save(_ folder: String) throws(Failure) {
-        try boundary { try model.save(to: folder) }
+    public func save(_ folder: any PathSpelling) throws(Failure) {
+        try boundary { try model.save(to: folder.path) }
     }
 
     /// A second model on the same weights, at no cost in memory until one of them is patched.
@@ -114,6 +116,9 @@ public final class Model: Sendable {
 
     /// Sizes and constants, named as in config.json.
     public var info: ModelInfo { ModelInfo(model) }
+
+    /// The .onnx files that it was opened from, by their path in the folder.
+    public var files: [String] { model.checkpoint.files.map(\.description) }
 
     /// SHA-256 of the weights, 32 bytes: equal if and only if the weights are, bit for bit.
     public func fingerprint() throws(Failure) -> [UInt8] {

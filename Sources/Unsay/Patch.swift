@@ -175,8 +175,8 @@ public final class Patch: Sendable {
     }
 
     /// Writes weights, optimizer and position to a file, for ``load(_:)``.
-    public func save(_ path: String) throws(Failure) {
-        try boundary { try session.save(to: path) }
+    public func save(_ path: any PathSpelling) throws(Failure) {
+        try boundary { try session.save(to: path.path) }
     }
 
     /// Goes back to where ``save(_:)`` stood, in a patch made with the same model, options and
@@ -185,9 +185,9 @@ public final class Patch: Sendable {
     /// - Returns: the steps done by then.
     /// - Throws: `.mismatch`, and no change, if one of them differs.
     @discardableResult
-    public func load(_ path: String) throws(Failure) -> Int {
+    public func load(_ path: any PathSpelling) throws(Failure) -> Int {
         try boundary {
-            try session.load(from: path)
+            try session.load(from: path.path)
             return session.steps
         }
     }

@@ -174,7 +174,7 @@ public struct RunOptions: Sendable {
     public var patience = 0
     public var select = Select.avoidP
     /// Where the patch is saved every `saveEvery` steps; nil for nowhere.
-    public var statePath: String?
+    public var statePath: (any PathSpelling)?
     public var saveEvery = 0
 
     /// The defaults, changed by `change`.
@@ -187,7 +187,7 @@ public struct RunOptions: Sendable {
             run.evaluateEvery = try narrow(evaluateEvery, "evaluate_every")
             run.patience = try narrow(patience, "patience")
             run.select = unsay_select(select.rawValue)
-            run.statePath = statePath
+            run.statePath = statePath?.path
             run.saveEvery = try narrow(saveEvery, "save_every")
             return run
         }

@@ -1,5 +1,6 @@
 import CSupport
 import CUnsay
+import Glibc
 import Support
 
 /// Runs `body` on behalf of a C caller.
@@ -69,6 +70,12 @@ func requireString(_ text: UnsafePointer<CChar>?, _ name: String) throws -> Stri
         throw Failure(UNSAY_E_TEXT, "\(name) is not valid UTF-8")
     }
     return string
+}
+
+/// A path: any bytes up to the NUL, as the system spells it.
+func requirePath(_ path: UnsafePointer<CChar>?, _ name: String) throws -> Path {
+    let path = try require(path, name)
+    return Path(UnsafeRawBufferPointer(start: path, count: strlen(path)))
 }
 
 /// Structs that begin with their own size, so that they can grow.

@@ -79,7 +79,7 @@ public func unsay_classifier_open(
 ) -> unsay_status {
     boundary {
         let out = try require(out, "out")
-        let made = try Classifier(model(handle), opening: requireString(path, "path"))
+        let made = try Classifier(model(handle), opening: requirePath(path, "path"))
         out.pointee = UnsayABI.handle(made)
     }
 }
@@ -88,7 +88,7 @@ public func unsay_classifier_open(
 public func unsay_classifier_save(
     _ handle: OpaquePointer!, _ path: UnsafePointer<CChar>!
 ) -> unsay_status {
-    boundary { try classifier(handle).save(requireString(path, "path")) }
+    boundary { try classifier(handle).save(requirePath(path, "path")) }
 }
 
 @_cdecl("unsay_classifier_get_info") @implementation

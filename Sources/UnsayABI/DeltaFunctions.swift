@@ -50,7 +50,7 @@ public func unsay_delta_open(
 ) -> unsay_status {
     boundary {
         let out = try require(out, "out")
-        out.pointee = handle(DeltaHandle(try Delta.open(requireString(path, "path"))))
+        out.pointee = handle(DeltaHandle(try Delta.open(requirePath(path, "path"))))
     }
 }
 
@@ -58,7 +58,7 @@ public func unsay_delta_open(
 public func unsay_delta_save(
     _ handle: OpaquePointer!, _ path: UnsafePointer<CChar>!
 ) -> unsay_status {
-    boundary { try delta(handle).save(requireString(path, "path")) }
+    boundary { try delta(handle).save(requirePath(path, "path")) }
 }
 
 private func info(before: [UInt8], after: [UInt8], _ delta: Delta?) -> unsay_delta_info {

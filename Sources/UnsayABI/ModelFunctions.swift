@@ -11,19 +11,27 @@ import Tokenizers
 final class ModelHandle: Sendable {
     let model: Model
     private nonisolated(unsafe) let names: [UnsafeMutablePointer<CChar>]
+    private nonisolated(unsafe) let files: [UnsafeMutablePointer<CChar>]
 
     init(_ model: Model) {
         self.model = model
-        names = model.layout.parameters.map { parameter in
-            let bytes = Array(parameter.name.utf8CString)
-            let copy = UnsafeMutablePointer<CChar>.allocate(capacity: bytes.count)
-            copy.update(from: bytes, count: bytes.count)
-            return copy
-        }
+        names = model.layout.parameters.map { Self.copy($0.name.utf8CString) }
+        files = model.checkpoint.files.map { Self.copy($0.cString) }
+    }
+
+    private static func copy(_ bytes: some Collection<CChar>) -> UnsafeMutablePointer<CChar> {
+        let copy = UnsafeMutablePointer<CChar>.allocate(capacity: bytes.count)
+        copy.update(from: Array(bytes), count: bytes.count)
+        return copy
     }
 
     deinit {
-        for name in names { name.deallocate() }
+        for name in names + files { name.deallocate() }
+    }
+
+    /// Lives as long as the handle; nil if there are fewer files.
+    func file(_ index: Int) -> UnsafePointer<CChar>? {
+        files.indices.contains(index) ? UnsafePointer(files[index]) : nil
     }
 
     /// Lives as long as the handle.
@@ -58,7 +66,7 @@ private func openSettings(
     settings.precision = try precision(of: options.compute)
     settings.allowLinks = options.allow_links != 0
     settings.tokenizerPath = try options.tokenizer_path.map {
-        try requireString($0, "tokenizer_path")
+        try requirePath($0, "tokenizer_path")
     }
     settings.variant = try options.variant.map { try requireString($0, "variant") }
     return settings
@@ -82,7 +90,7 @@ public func unsay_model_open(
 ) -> unsay_status {
     boundary {
         let out = try require(out, "out")
-        let folder = try requireString(folder, "folder")
+        let folder = try requirePath(folder, "folder")
         let model = try Model(folder: folder, openSettings(options))
         log(UNSAY_LOG_INFO, "opened \(folder): \(model.layout.parameterCount) parameters")
         out.pointee = handle(ModelHandle(model))
@@ -115,7 +123,7 @@ public func unsay_model_save(
 ) -> unsay_status {
     boundary {
         let model = try model(handle)
-        let folder = try requireString(folder, "folder")
+        let folder = try requirePath(folder, "folder")
         try model.save(to: folder)
         log(UNSAY_LOG_INFO, "saved \(folder)")
     }
@@ -212,4 +220,13 @@ public func unsay_model_read_tensor(
             into: UnsafeMutableBufferPointer(
                 start: try require(values, "values"), count: parameter.count))
     }
+}
+
+@_cdecl("unsay_model_file") @implementation
+public func unsay_model_file(
+    _ handle: OpaquePointer!, _ index: UInt32
+) -> UnsafePointer<CChar>! {
+    guard let handle else { return nil }
+    let owner = Unmanaged<ModelHandle>.fromOpaque(UnsafeRawPointer(handle)).takeUnretainedValue()
+    return owner.file(Int(index))
 }

@@ -133,7 +133,7 @@ public func unsay_session_model(
 public func unsay_session_save(
     _ handle: OpaquePointer!, _ path: UnsafePointer<CChar>!
 ) -> unsay_status {
-    boundary { try session(handle).save(to: requireString(path, "path")) }
+    boundary { try session(handle).save(to: requirePath(path, "path")) }
 }
 
 @_cdecl("unsay_session_load") @implementation
@@ -142,7 +142,7 @@ public func unsay_session_load(
 ) -> unsay_status {
     boundary {
         let session = try session(handle)
-        try session.load(from: requireString(path, "path"))
+        try session.load(from: requirePath(path, "path"))
         steps?.pointee = Int32(clamping: session.steps)
     }
 }

@@ -91,7 +91,7 @@ func runSettings(_ options: unsay_run_options) throws -> RunOptions {
     run.evaluateEvery = Int(options.evaluate_every)
     run.patience = Int(options.patience)
     run.select = options.select
-    run.statePath = try options.state_path.map { try requireString($0, "options.state_path") }
+    run.statePath = try options.state_path.map { try requirePath($0, "options.state_path") }
     run.saveEvery = Int(options.save_every)
     return run
 }

@@ -115,38 +115,41 @@ struct LayoutTests {
         #expect(sentence.contains("decoder_with_past_model.onnx"), "\(sentence)")
     }
 
-    @Test("external data is found inside the folder only, and links only where allowed")
+    @Test("external data is a link into the blobs of its own cache, or, where allowed, to anywhere")
     func links() throws {
         let scratch = try Scratch(copying: folder("Fixtures/mt5__raw_ext"))
         let data = "model.onnx.data"
-        let blobs = try Scratch()
+        let cache = try Scratch()
         let manager = FileManager.default
-        try manager.createDirectory(
-            atPath: blobs.path + "/blobs", withIntermediateDirectories: true)
-        try manager.moveItem(atPath: "\(scratch.path)/\(data)", toPath: "\(blobs.path)/blobs/x")
-        let beside = "../" + (blobs.path as NSString).lastPathComponent + "/blobs/x"
-        try manager.createSymbolicLink(
-            atPath: "\(scratch.path)/\(data)", withDestinationPath: beside)
-        // A link that leads neither here nor to a blobs folder above.
-        for allowed in [false, true] {
-            let (code, sentence) = status {
-                _ = try Checkpoint.open(folder: scratch.path, allowLinks: allowed)
-            }
-            #expect(code == UNSAY_E_FORMAT)
-            #expect(sentence.contains(data), "\(sentence)")
+        let snapshot = cache.path + "/snapshots/1"
+        for made in [cache.path + "/blobs", snapshot] {
+            try manager.createDirectory(atPath: made, withIntermediateDirectories: true)
         }
-        // As a model cache has it: models/snapshots/x/model.onnx.data -> ../../blobs/x.
-        let snapshot = blobs.path + "/snapshots/1"
-        try manager.createDirectory(atPath: snapshot, withIntermediateDirectories: true)
+        try manager.moveItem(atPath: "\(scratch.path)/\(data)", toPath: "\(cache.path)/blobs/x")
+        try manager.copyItem(atPath: "\(cache.path)/blobs/x", toPath: "\(cache.path)/y")
         for name in ["model.onnx", "config.json"] {
             try manager.copyItem(atPath: "\(scratch.path)/\(name)", toPath: "\(snapshot)/\(name)")
         }
-        try manager.createSymbolicLink(
-            atPath: "\(snapshot)/\(data)", withDestinationPath: "../../blobs/x")
-        #expect(status { _ = try open(snapshot) }.0 == UNSAY_E_FORMAT)
-        #expect(
-            try Checkpoint.open(folder: snapshot, allowLinks: true).layout
-                == open(folder("Fixtures/mt5__raw_ext")).layout)
+        func opens(_ place: String, _ target: String, allowLinks: Bool) throws -> (
+            unsay_status, String
+        ) {
+            try manager.createSymbolicLink(
+                atPath: "\(place)/\(data)", withDestinationPath: target)
+            defer { unlink("\(place)/\(data)") }
+            return status { _ = try Checkpoint.open(folder: place, allowLinks: allowLinks) }
+        }
+        #expect(try opens(snapshot, "../../blobs/x", allowLinks: false) == (UNSAY_OK, ""))
+        // The blobs of another folder, a file beside the blobs, and a path that is absolute.
+        let beside = "../" + (cache.path as NSString).lastPathComponent + "/blobs/x"
+        for (place, target) in [
+            (scratch.path, beside), (snapshot, "../../y"), (snapshot, "../../blobs/../y"),
+            (snapshot, cache.path + "/blobs/x"),
+        ] {
+            let (code, sentence) = try opens(place, target, allowLinks: false)
+            #expect(code == UNSAY_E_FORMAT, "\(target)")
+            #expect(sentence.contains(data) && sentence.contains("allow_links"), "\(sentence)")
+            #expect(try opens(place, target, allowLinks: true) == (UNSAY_OK, ""), "\(target)")
+        }
     }
 
     @Test("an external location that leaves the folder is refused")

@@ -104,6 +104,6 @@ struct FilesTests {
         "the folder of a path is found as text",
         arguments: [("a", "."), ("/a", "/"), ("b/a", "b"), ("/c/b/a", "/c/b")])
     func folders(path: String, folder: String) {
-        #expect(Files.folder(of: path) == folder)
+        #expect("\(Path(path).folder)" == folder)
     }
 }

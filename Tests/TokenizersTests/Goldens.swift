@@ -2,7 +2,7 @@ import Support
 import Tokenizers
 
 /// The repository's root, from this file's place in it.
-private let root = Files.folder(of: Files.folder(of: Files.folder(of: #filePath)))
+private let root = "\(Path(#filePath).folder.folder.folder)"
 
 /// What transformers' tokenizers gave: made by Tests/Goldens/make_tokens.py.
 struct Case: Sendable {

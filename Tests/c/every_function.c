@@ -25,6 +25,7 @@ static const struct {
     {"unsay_model_fingerprint", (any_function)unsay_model_fingerprint},
     {"unsay_model_tensor", (any_function)unsay_model_tensor},
     {"unsay_model_read_tensor", (any_function)unsay_model_read_tensor},
+    {"unsay_model_file", (any_function)unsay_model_file},
     {"unsay_encode", (any_function)unsay_encode},
     {"unsay_decode", (any_function)unsay_decode},
     {"unsay_token_piece", (any_function)unsay_token_piece},

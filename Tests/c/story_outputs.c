@@ -59,6 +59,9 @@ void story_texts(unsay_model *model) {
     EXPECT(UNSAY_E_ARGUMENT, unsay_encode(model, NULL, 3, ids, spans, LIMIT, &count));
     HOLD(unsay_token_piece(model, ids[0]) != NULL);
     HOLD(unsay_token_piece(model, -1) == NULL);
+    HOLD(strcmp(unsay_model_file(model, 0), "decoder_model_merged.onnx") == 0);
+    HOLD(strcmp(unsay_model_file(model, 1), "encoder_model.onnx") == 0);
+    HOLD(unsay_model_file(model, 2) == NULL && unsay_model_file(model, UINT32_MAX) == NULL);
     story_marks(model);
 }
 

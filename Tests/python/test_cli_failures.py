@@ -1,5 +1,8 @@
 """What the command line says when it cannot, or was asked how."""
 
+import os
+import shutil
+
 import pytest
 import unsay
 from conftest import MODELS
@@ -41,7 +44,7 @@ def test_wrong_usage_is_status_2(command):
     assert "usage: unsay apply" in command.err
 
 
-@pytest.mark.parametrize("name", ["generate", "patch", "eval", "apply", "revert", "info"])
+@pytest.mark.parametrize("name", ["generate", "patch", "eval", "apply", "revert", "info", "verify"])
 def test_help_has_examples(command, name):
     assert f"\n  unsay {name} " in command(name, "--help")
 
@@ -59,3 +62,11 @@ def test_a_patch_that_is_not_kept_says_so_before_it_is_trained(command, tmp_path
     assert told.index("nothing will be written") < told.index("1/1")
     command("patch", TINY, path, "--max-steps", 1, "--delta", "a.unsay")
     assert "nothing will be written" not in command.err
+
+
+def test_a_path_that_is_not_utf8_is_told_with_escapes(command, tmp_path):
+    folder = tmp_path / os.fsdecode(b"bad-\xff")
+    shutil.copytree(MODELS / "tiny-v10", folder)
+    assert "bad-\\udcff" in command("info", folder)
+    command("info", folder, "--json")
+    command("verify", folder, "files", "--json")

@@ -184,7 +184,7 @@ def test_the_debian_package_of_python_brings_the_command_and_its_manual(packages
     )  # fmt: skip
     assert told.strip()
     manual = gzip.decompress((packages / "usr/share/man/man1/unsay.1.gz").read_bytes()).decode()
-    for name in ("generate", "patch", "eval", "apply", "revert", "info"):
+    for name in ("generate", "patch", "eval", "apply", "revert", "info", "verify"):
         assert f"\n.SH UNSAY {name.upper()}\n" in manual
     assert version() in manual
 

@@ -13,7 +13,7 @@ import pytest
 import unsay
 from conftest import MODELS, ROOT
 from reference_classifier import marked_comments
-from runtime import Runtime
+from unsay._runtime import Runtime
 
 sys.path.insert(0, str(ROOT / "examples"))
 
@@ -265,7 +265,9 @@ def test_random_weights_fill_the_graph_of_a_folder_and_a_container_alike(name, t
                 assert other.fingerprint() != old.fingerprint()
         ids, written = graph.encode("a library").ids, [0, 5, 9]
         ours = numpy.asarray(graph.logits(ids, written[1:]))
-        for way, logits in Runtime(tmp_path / "graph", graph.info).logits(ids, written).items():
+        for way, logits in (
+            Runtime((tmp_path / "graph").rglob("*.onnx"), graph.info).logits(ids, written).items()
+        ):
             numpy.testing.assert_allclose(ours, logits[:2], rtol=1e-4, atol=1e-3, err_msg=way)
 
 

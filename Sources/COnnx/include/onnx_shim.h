@@ -36,7 +36,9 @@ typedef struct onnx_file onnx_file;
 
 typedef enum onnx_links {
     ONNX_LINKS_NONE = 0,  /* no symbolic link anywhere in the path                  */
-    ONNX_LINKS_BLOBS = 1, /* the last part may be a link to ../blobs/x (any ../)    */
+    ONNX_LINKS_BLOBS = 1, /* the last part may be a link of a model cache: in its
+                             folder snapshots/<revision> or beneath, to
+                             ../../blobs/<name> of the same cache, a regular file   */
     ONNX_LINKS_ANY = 2    /* links are followed: for names that the caller chose    */
 } onnx_links;
 

@@ -58,15 +58,18 @@ from .results import (
     TensorInfo,
     Trial,
 )
+from .verification import Difference, Verification, VerifiedInput, verify
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ArgumentError", "BusyError", "CancelledError", "CapacityError", "ChangedOutput",
-    "Classifier", "ClassifierInfo", "Delta", "DeltaInfo", "DivergedError", "Encoding", "Error",
-    "Evaluation", "FormatError", "GenerateOptions", "Gradients", "GuardError", "IOFailure",
-    "InternalError", "MismatchError", "Model", "ModelInfo", "NotFoundError",
+    "Classifier", "ClassifierInfo", "Delta", "DeltaInfo", "Difference", "DivergedError",
+    "Encoding", "Error", "Evaluation", "FormatError", "GenerateOptions", "Gradients",
+    "GuardError", "IOFailure", "InternalError", "MismatchError", "Model", "ModelInfo",
+    "NotFoundError",
     "OutOfMemoryError", "Output", "Patch", "PatchReport", "Plan", "PlannedMark", "Report",
     "StateError", "Step", "Sweep", "TensorChange", "TensorInfo", "TextError", "Trial",
-    "UnsupportedError", "build_info", "marks", "open", "open_buffers", "token_losses", "version",
+    "UnsupportedError", "Verification", "VerifiedInput", "build_info", "marks", "open",
+    "open_buffers", "token_losses", "verify", "version",
 ]  # fmt: skip

@@ -1,7 +1,9 @@
 """What a model is made of: its vocabulary, its sizes, its weights."""
 
 import ctypes
+import itertools
 import math
+import os
 from ctypes import byref, c_float, c_int32, c_size_t, c_uint8
 from typing import Any, List, Optional, Sequence, Tuple
 
@@ -79,6 +81,13 @@ class BaseModel(Owner):
     def info(self) -> ModelInfo:
         """Sizes and special ids, named as in config.json."""
         return self._info
+
+    @property
+    def files(self) -> List[str]:
+        """The .onnx files that the model was opened from, by their path in the folder."""
+        with self._handle as model:
+            names = (functions.model_file(model, index) for index in itertools.count())
+            return [os.fsdecode(name) for name in itertools.takewhile(bool, names)]
 
     def _read_info(self) -> ModelInfo:
         raw = sized(t.ModelInfo)

@@ -57,6 +57,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "model_fingerprint": (STATUS, [HANDLE, POINTER(c_uint8)]),
     "model_tensor": (STATUS, [HANDLE, c_uint32, POINTER(t.TensorInfo)]),
     "model_read_tensor": (STATUS, [HANDLE, c_uint32, FLOATS, c_size_t]),
+    "model_file": (c_char_p, [HANDLE, c_uint32]),
     # 3. Tokens
     "encode": (
         STATUS, [HANDLE, c_char_p, c_size_t, IDS, POINTER(t.Span), c_size_t, COUNT]),

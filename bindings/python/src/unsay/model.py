@@ -50,8 +50,9 @@ def open(
     """Opens a model folder: encoder and decoder .onnx, config.json, vocabulary.
 
     `threads` is the number of worker threads, 0 for one per core. `compute` is the
-    arithmetic of generation and scoring. `allow_links` accepts weights that are links
-    into the blobs folder of a model cache. `tokenizer` replaces the vocabulary beside
+    arithmetic of generation and scoring. Files of external data may be links into the
+    blobs of the model cache that the folder lies in; with `allow_links` they may be links
+    to anywhere. `tokenizer` replaces the vocabulary beside
     the weights. `variant` is the ending of the files' names, such as "fp16" or
     "quantized", where a folder holds the model in several precisions; by default the
     most precise one that is whole is taken.

@@ -146,7 +146,7 @@ def add_model(parser: Any, *, computes: bool = True) -> None:
     group.add_argument("--variant", help="ending of the files' names, e.g. fp16")
     group.add_argument("--tokenizer", type=Path, help="a vocabulary file elsewhere")
     group.add_argument(
-        "--allow-links", action="store_true", help="weights may be links into a model cache"
+        "--allow-links", action="store_true", help="files of external data may be links to anywhere"
     )
 
 

@@ -59,6 +59,7 @@ def _model(path: Path, variant: Any, tensors: bool) -> Dict[str, Any]:
     with open(path, variant=variant) as model:
         facts = {
             "kind": "model",
+            "files": model.files,
             "fingerprint": model.fingerprint(),
             **dataclasses.asdict(model.info),
         }
