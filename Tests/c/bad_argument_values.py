@@ -135,6 +135,11 @@ ALSO: Dict[str, List[str]] = {
     "save_every": ["save_every", "state_path"],
 }
 
+#: Paths may be any bytes, so that this is no bad one; but it lies in no folder that there is.
+NOT_UTF8: Dict[str, str] = dict.fromkeys(
+    ["folder", "path", "tokenizer_path", "state_path"], r'"\xff/\xfe"'
+)
+
 SIZES = ["0", "1", "SIZE_MAX", "SIZE_MAX - 1", "SIZE_MAX / 2", "SIZE_MAX / 2 + 1",
          "SIZE_MAX / 4", "(size_t)1 << 60"]  # fmt: skip
 INTEGERS = ["INT32_MIN", "-2", "-1", "0", "1", "7", "INT32_MAX"]

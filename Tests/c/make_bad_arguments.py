@@ -19,6 +19,7 @@ from bad_argument_values import (
     ALSO,
     GOOD,
     LENIENT,
+    NOT_UTF8,
     OPTIONAL,
     SIZES,
     STRUCT_SIZES,
@@ -167,7 +168,7 @@ class Writer:
                     self.struct_cases(function, p, stem)
                 elif p.type == "const char *":
                     sized = any(q.name == f"{p.name}_size" for q in parameters)
-                    for text in ('""', '"\\xff\\xfe"', "w->long_text"):
+                    for text in ('""', NOT_UTF8.get(p.name, '"\\xff\\xfe"'), "w->long_text"):
                         lines = [f"a.{p.name} = {text};"]
                         lines += [f"a.{p.name}_size = SIZE_MAX;"] if sized else []
                         shown = text.replace('"', "'").replace("\\", "\\\\")
@@ -204,7 +205,7 @@ class Writer:
                 if kind in ("const unsay_run_options *", "const unsay_generate_options *"):
                     values = [*values, "bad_options(w)"]
                 if kind == "const char *":
-                    values = [*values, '"\\xff"', '""']
+                    values = [*values, NOT_UTF8.get(field.name, '"\\xff"'), '""']
                 if kind.startswith("unsay_") and kind.endswith("_fn"):
                     values = ["NULL"]
                 for value in values:

@@ -65,6 +65,23 @@ def test_so_is_external_data(tmp_path, what):
     refused(folder, "encoder_model.onnx", "encoder_model.onnx_data", what, advice)
 
 
+@pytest.mark.parametrize("what", LEFT)
+def test_so_is_a_delta_a_classifier_or_a_saved_session(model, flagged, tmp_path, what):
+    content, advice = LEFT[what]
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    text, output, marks = flagged
+    with model.patch() as patch:
+        patch.add(text, output, marks=marks)
+        for opening in (
+            lambda: unsay.Delta.open(path),
+            lambda: unsay.Classifier.open(model, path),
+            lambda: patch.load_state(path),
+        ):
+            with pytest.raises(unsay.FormatError, match=f"file .*{what}.*{advice}"):
+                opening()
+
+
 def test_external_data_that_is_cut_off_is_said_to_be(tmp_path):
     folder = shutil.copytree(FIXTURES / "t5v11__opt_ext", tmp_path / "model")
     path = folder / "encoder_model.onnx_data"

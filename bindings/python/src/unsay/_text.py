@@ -28,7 +28,9 @@ def utf8(text: str, name: str = "text") -> bytes:
         ) from error
 
 
-def path_bytes(path: Union[str, "os.PathLike[str]"]) -> bytes:
+def path_bytes(
+    path: Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"],
+) -> bytes:
     """A path as the system spells it."""
     name = os.fsencode(path)
     if b"\0" in name:

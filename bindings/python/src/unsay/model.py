@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from ._options import GenerateOptions
 
-Path = Union[str, "os.PathLike[str]"]
+Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 
 
 def open(
@@ -62,7 +62,7 @@ def open(
     out = c_void_p()
     options = _open_options(threads, compute, allow_links, tokenizer, variant)
     functions.model_open(path_bytes(path), byref(options), byref(out))
-    return Model(out.value, os.fspath(path))
+    return Model(out.value, os.fsdecode(path))
 
 
 def open_buffers(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple, Un
 from . import _onnx_facts
 from .errors import ArgumentError, StateError, UnsupportedError
 from .model import Model, open
+from .model import Path as ModelPath
 
 if TYPE_CHECKING:
     from ._runtime import Runtime
@@ -128,13 +129,13 @@ class Verification:
 
 
 def verify(
-    path: Union[str, "os.PathLike[str]"],
+    path: ModelPath,
     inputs: Optional[Sequence[Union[str, Sequence[int]]]] = None,
     *,
     max_new_tokens: int = 12,
     tolerance: float = TOLERANCE,
     threads: int = 0,
-    tokenizer: Optional[Union[str, "os.PathLike[str]"]] = None,
+    tokenizer: Optional[ModelPath] = None,
     variant: Optional[str] = None,
     allow_links: bool = False,
 ) -> Verification:
