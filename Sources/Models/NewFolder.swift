@@ -41,11 +41,13 @@ struct NewFolder {
             let number = String(UInt64.random(in: .min ... .max), radix: 16)
             let name = self.destination.beside(Self.mark + number)
             guard mkdirat(parent.descriptor, name.cString, 0o777) == 0,
-                let root = parent.subfolder(name)
+                let root = parent.subfolder(name, followsLinks: false)
             else { throw Self.failure("create a folder beside", destination) }
             // Where locks are not to be had, leftovers are not removed either.
             flock(root.descriptor, LOCK_EX)
-            if parent.subfolder(name)?.isSame(as: root) == true { made = (name, root) }
+            if parent.subfolder(name, followsLinks: false)?.isSame(as: root) == true {
+                made = (name, root)
+            }
         }
         guard let made else { throw Self.failure("create a folder beside", destination) }
         (temporary, root) = made
@@ -176,14 +178,15 @@ struct NewFolder {
     /// first, so that at every moment there is one folder that has all.
     /// - Parameter keepsModels: whether that includes .onnx files the new folder lacks.
     func commit(keepsModels: Bool) throws {
-        if let old = parent.subfolder(destination) {
+        if let old = parent.subfolder(destination, followsLinks: false) {
             try keep(from: old, in: root, keepsModels: keepsModels, depth: 0)
         }
         try flush(root, depth: 0)
         let created = onnx_rename(
             parent.descriptor, temporary.cString, destination.cString, 0)
         if created != 0 {
-            guard created == EEXIST, parent.subfolder(destination) != nil else {
+            guard created == EEXIST, parent.subfolder(destination, followsLinks: false) != nil
+            else {
                 throw Self.failure("create", destination, created)
             }
             let replaced = onnx_rename(
@@ -192,7 +195,7 @@ struct NewFolder {
         }
         // Committed. An older folder now bears the temporary name.
         fsync(parent.descriptor)
-        if created != 0, let old = parent.subfolder(temporary) {
+        if created != 0, let old = parent.subfolder(temporary, followsLinks: false) {
             Self.empty(old, depth: 0)
             unlinkat(parent.descriptor, temporary.cString, AT_REMOVEDIR)
         }

@@ -1,5 +1,6 @@
 """Saves a model again and again while the file system fails it: run by test_faults.py under
-the shim of faults.c, with the shim's path, a scratch folder and what to save."""
+the shim of faults.c, with the shim's path, a scratch folder, what to save, and flags: whether the
+destination exists, whether it is the source, whether its files are links."""
 
 from __future__ import annotations
 
@@ -30,12 +31,22 @@ def digest(folder: Path) -> str | None:
 class Scenario:
     """One way of saving: from `source`, patched, to `target`, which may be there already."""
 
-    def __init__(self, shim: str, scratch: Path, source: Path, is_old: bool, in_place: bool):
+    def __init__(
+        self, shim: str, scratch: Path, source: Path, is_old: bool, in_place: bool, links: bool
+    ):
         self.shim = ctypes.CDLL(shim)
-        self.target = scratch / "target"
+        self.target = scratch / "snapshots/target"
         self.before = source if is_old or in_place else None
-        self.start = scratch / "start"
+        self.start = scratch / "snapshots/start"
+        self.blobs = scratch / "blobs"
         shutil.copytree(source, self.start)
+        if links:
+            # As in a model cache: the files are links, and lie elsewhere.
+            self.blobs.mkdir()
+            for path in [path for path in self.start.iterdir() if path.is_file()]:
+                path.rename(self.blobs / path.name)
+                path.symlink_to(f"../../blobs/{path.name}")
+        self.content = digest(self.blobs)
         (self.start / "notes").mkdir()
         (self.start / "notes/kept.txt").write_text("kept")
         self.in_place = in_place
@@ -45,6 +56,7 @@ class Scenario:
         self.old = digest(self.target)
         self.model.save(self.target)
         self.new = digest(self.target)
+        assert digest(self.blobs) == self.content
         assert self.new != self.old
 
     def patch(self) -> None:
@@ -58,7 +70,7 @@ class Scenario:
         for path in self.target.parent.glob(self.target.name + "*"):
             shutil.rmtree(path)
         if self.before is not None:
-            shutil.copytree(self.start, self.target)
+            shutil.copytree(self.start, self.target, symlinks=True)
 
     def leftovers(self) -> list[Path]:
         return sorted(self.target.parent.glob(self.target.name + ".new-*"))
@@ -74,6 +86,7 @@ class Scenario:
             failure = error
         seen = self.shim.faults_disarm()
         found = digest(self.target)
+        assert digest(self.blobs) == self.content, f"call {number}: written through a link"
         if failure is None:
             assert found == self.new, f"call {number}: saved, but not the new folder"
         else:
@@ -116,8 +129,8 @@ class Scenario:
         self.shim.faults_disarm()
 
 
-def main(shim: str, scratch: str, source: str, is_old: str, in_place: str) -> None:
-    scenario = Scenario(shim, Path(scratch), Path(source), is_old == "1", in_place == "1")
+def main(shim: str, scratch: str, source: str, *flags: str) -> None:
+    scenario = Scenario(shim, Path(scratch), Path(source), *(flag == "1" for flag in flags))
     points = 0
     for kind in (ERROR, SHORT):
         number = 1
