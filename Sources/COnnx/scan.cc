@@ -96,10 +96,10 @@ void append_bytes(std::string &out, uint32_t tag, const std::string &bytes) {
 class Scanner {
   public:
     Scanner(const uint8_t *bytes, size_t count)
-        : base(bytes), input(bytes, static_cast<int>(count)) {}
+        : base(bytes), size(count), input(bytes, static_cast<int>(count)) {}
 
-    Skeleton run(size_t count) {
-        const auto limit = input.PushLimit(static_cast<int>(count));
+    Skeleton run() {
+        const auto limit = input.PushLimit(static_cast<int>(size));
         message(Kind::model, skeleton.bytes, 0);
         input.PopLimit(limit);
         return std::move(skeleton);
@@ -107,6 +107,7 @@ class Scanner {
 
   private:
     const uint8_t *base;
+    const size_t size;
     CodedInputStream input;
     Skeleton skeleton;
     size_t messages = 0;
@@ -125,8 +126,13 @@ class Scanner {
     int read_length() {
         uint32_t length = 0;
         const size_t at = position();
-        if (!input.ReadVarint32(&length) ||
-            length > static_cast<uint32_t>(std::max(0, input.BytesUntilLimit())))
+        const bool is_read = input.ReadVarint32(&length);
+        const auto left = static_cast<uint32_t>(std::max(0, input.BytesUntilLimit()));
+        if (is_read && length > left && position() + left == size)
+            refuse("it is cut off, or no ONNX: a part at byte " + std::to_string(at) +
+                   " needs " + std::to_string(length) + " bytes, and the file ends " +
+                   std::to_string(left) + " after it; download it again");
+        if (!is_read || length > left)
             refuse("a length at byte " + std::to_string(at) +
                    " leaves the file or its message");
         return static_cast<int>(length);
@@ -249,7 +255,7 @@ Skeleton scan(const uint8_t *bytes, size_t count) {
     if (count > INT_MAX)
         throw Refusal(ONNX_E_UNSUPPORTED, "the file is over 2 GiB, which protobuf cannot "
                                           "read: export it with external data");
-    return Scanner(bytes, count).run(count);
+    return Scanner(bytes, count).run();
 }
 
 } // namespace onnx_shim

@@ -27,20 +27,18 @@ struct MistakenFileTests {
         }
     }
 
-    @Test(
-        "files of other formats are called by their names",
-        arguments: [
-            (Array("GGUF".utf8) + [3, 0, 0, 0], "GGUF"),
-            ([0x89] + Array("HDF\r\n".utf8) + [0x1A, 0x0A], "HDF5"),
-            (
-                Array("PK\u{3}\u{4}".utf8) + [UInt8](repeating: 0, count: 26)
-                    + Array("a/data.pkl".utf8),
-                "PyTorch"
-            ),
-            (Array("PK\u{3}\u{4}".utf8) + [UInt8](repeating: 0, count: 40), "zip"),
-            ([0x80, 2, 0x7D, 0x71], "pickle"),
-            ([40, 0, 0, 0, 0, 0, 0, 0] + Array("{\"a\":{}}".utf8), "safetensors"),
-        ])
+    private static let zip: [UInt8] =
+        Array("PK\u{3}\u{4}".utf8) + [UInt8](repeating: 0, count: 26)
+    private static let hdf5: [UInt8] = [0x89] + Array("HDF\r\n".utf8)
+    private static let safetensors: [UInt8] = [40, 0, 0, 0, 0, 0, 0, 0] + Array("{\"a\":{}}".utf8)
+
+    private static let others: [(bytes: [UInt8], word: String)] = [
+        (Array("GGUF\u{3}".utf8), "GGUF"), (hdf5, "HDF5"),
+        (zip + Array("a/data.pkl".utf8), "PyTorch"), (zip, "zip"),
+        ([0x80, 2, 0x7D, 0x71], "pickle"), (safetensors, "safetensors"),
+    ]
+
+    @Test("files of other formats are called by their names", arguments: others)
     func formats(bytes: [UInt8], word: String) throws {
         let found = try #require(phrase(bytes))
         #expect(found.contains(word), "\(found)")

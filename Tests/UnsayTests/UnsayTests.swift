@@ -32,6 +32,22 @@ struct ServingTests {
         } throws: { "\($0)".contains("tokenizer_path is empty") }
     }
 
+    @Test("a path that is not UTF-8 is given as bytes")
+    func bytes() throws {
+        let model = try tiny()
+        let place: [UInt8] = Array("\(NSTemporaryDirectory())/unsay-\(UUID().uuidString)-".utf8)
+        let folder = place + [0xFF]
+        defer {
+            for file in model.files + ["config.json", "generation_config.json", "spiece.model"] {
+                unlink((folder + Array("/\(file)".utf8)).map(CChar.init(bitPattern:)) + [0])
+            }
+            rmdir(folder.map(CChar.init(bitPattern:)) + [0])
+        }
+        try model.save(folder)
+        #expect(try Model.open(folder).fingerprint() == model.fingerprint())
+        #expect(model.files == ["decoder_model_merged.onnx", "encoder_model.onnx"])
+    }
+
     @Test("options out of range are refused by the names of unsay.h")
     func options() throws {
         let model = try tiny()

@@ -24,6 +24,8 @@ TINY = MODELS / "tiny-v10"
         (["eval", TINY, "text", "--detect", "("], "regular expression"),
         (["apply", TINY, "one.jsonl", "--out", "x"], "one.jsonl"),
         (["info", "absent"], "absent"),
+        (["info", "t5-small"], "optimum-cli export onnx --model t5-small"),
+        (["info", TINY / "encoder_model.onnx"], "is a file"),
     ],
     ids=lambda value: " ".join(map(str, value[:1] + value[2:])) if isinstance(value, list) else "",
 )

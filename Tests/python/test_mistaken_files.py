@@ -82,6 +82,13 @@ def test_so_is_a_delta_a_classifier_or_a_saved_session(model, flagged, tmp_path,
                 opening()
 
 
+@pytest.mark.parametrize("size", [20, 1000, -5])
+def test_a_model_that_is_cut_off_is_said_to_be(folder, size):
+    path = folder / "encoder_model.onnx"
+    path.write_bytes(path.read_bytes()[:size])
+    refused(folder, path.name, "cut off", "download it again")
+
+
 def test_external_data_that_is_cut_off_is_said_to_be(tmp_path):
     folder = shutil.copytree(FIXTURES / "t5v11__opt_ext", tmp_path / "model")
     path = folder / "encoder_model.onnx_data"

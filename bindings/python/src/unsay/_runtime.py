@@ -94,7 +94,7 @@ class Session:
 
 
 def states_of(outputs: Dict[str, Array]) -> Optional[Array]:
-    """The encoder's states among the outputs of a file, [1, ids, d_model]."""
+    """The encoder's states among the outputs of an encoder's file, [1, ids, d_model]."""
     return next((outputs[name] for name in STATES if name in outputs), None)
 
 
@@ -157,7 +157,14 @@ class Runtime:
                 None,
             )
 
-        self.encoder = next((each for each in self.sessions if each not in decoders), None)
+        self.encoder = next(
+            (
+                each
+                for each in self.sessions
+                if each not in decoders and not each.takes("decoder_input_ids")
+            ),
+            None,
+        )
         self.merged = only(use_cache_branch=True)
         self.plain = only(use_cache_branch=False, past=False, decoder_input_ids=False)
         self.past = only(use_cache_branch=False, past=True, decoder_input_ids=False)
@@ -187,11 +194,18 @@ class Runtime:
 
     def states(self, ids: Sequence[int]) -> Optional[Array]:
         """The encoder's states, [ids, d_model]; None if no file gives them."""
-        for each in (self.encoder, self.whole):
-            if each is not None and any(each.gives(name) for name in STATES):
-                found = states_of(each.run(given=[ids], written=[ids[:1]], encoder_length=len(ids)))
-                return None if found is None else found[0]
+        for each in self.sessions:
+            # Where a decoder's ids are taken, too, last_hidden_state is the decoder's.
+            names = STATES[1:] if each.takes("decoder_input_ids") else STATES
+            wanted = next((name for name in names if name in each.outputs), None)
+            if each.takes("input_ids") and wanted is not None:
+                outputs = each.run(given=[ids], written=[ids[:1]], encoder_length=len(ids))
+                return outputs[wanted][0]
         return None
+
+    @property
+    def gives_logits(self) -> bool:
+        return any(each.gives("logits") for each in self.sessions)
 
     def logits(self, ids: Sequence[int], written: Sequence[int]) -> Dict[str, Array]:
         """By the name of each way, [len(written), vocab_size]: what follows each written id."""

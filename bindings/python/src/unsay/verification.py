@@ -256,7 +256,9 @@ def _verified(
         return VerifiedInput(shown, ids, ours, None, {}, theirs[: len(ours)] == ours)
     states = runtime.states(ids)
     found = None if states is None else difference(states, model.encoder_states(ids))[0]
-    if model.info.num_decoder_layers == 0:
+    if not runtime.gives_logits and found is None:
+        raise UnsupportedError("no file gives the encoder's states or logits: nothing to compare")
+    if model.info.num_decoder_layers == 0 or not runtime.gives_logits:
         return VerifiedInput(shown, ids, [], found, {}, None)
     # A short output is made longer by ids of the input: any ids will do to compare logits.
     written = model.generate(ids, max_new_tokens=count, num_beams=1, do_sample=False).ids
@@ -269,7 +271,7 @@ def _verified(
         ).items()
     }
     if not ways:
-        raise UnsupportedError("no file gives an output of the name logits")
+        raise UnsupportedError("the files give logits, but no way to them is known")
     differences = {way: each[0] for way, each in ways.items()}
     return VerifiedInput(
         shown, ids, output, found, differences, all(each[1] for each in ways.values())

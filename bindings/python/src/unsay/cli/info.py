@@ -39,7 +39,9 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     for number, path in enumerate(options.paths):
-        facts = _model(path, options.variant, options.tensors) if path.is_dir() else _delta(path)
+        # What is not there may be meant for a model: that says more of it.
+        is_delta = path.is_file() and path.suffix != ".onnx"
+        facts = _delta(path) if is_delta else _model(path, options.variant, options.tensors)
         if options.json:
             print(as_json({"path": str(path), **facts}))
             continue
