@@ -63,7 +63,7 @@ package final class Checkpoint: @unchecked Sendable {
         let reader = BlockReader(workers: workers)
         func json(_ name: String) throws -> JSON? {
             guard let file = try folder.sideFile(Path(name)) else { return nil }
-            try MistakenFile.refuse(file.bytes, named: name, isJSON: true)
+            try MistakenFile.refuse(file.bytes, named: name, expecting: .json)
             let json = try JSON(parsing: file.bytes, named: name)
             guard json.object != nil else {
                 throw Failure(UNSAY_E_FORMAT, "\(name): expected a JSON object")

@@ -38,8 +38,8 @@ extension Model {
     ) throws -> any Tokenizer {
         // A million pieces take nine times the bytes of their file.
         try Memory.require(bytes.count, bytes: 12, for: "the vocabulary in \(name)")
-        let isJSON = name.hasSuffix(".json")
-        try MistakenFile.refuse(bytes, named: name, isJSON: isJSON)
+        try MistakenFile.refuse(
+            bytes, named: name, expecting: name.hasSuffix(".json") ? .json : .otherBinary)
         let first = bytes.first { !" \n\r\t".utf8.contains($0) }
         if first == UInt8(ascii: "{") { return try FastTokenizer(json: bytes, named: name) }
         return try SentencePieceTokenizer(

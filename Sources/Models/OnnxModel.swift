@@ -157,7 +157,7 @@ final class OnnxModel {
     init(path: Path, file: OnnxFile, external: (Path) throws -> OnnxFile) throws {
         let name = "\(path)"
         let bytes = file.bytes
-        try MistakenFile.refuse(bytes, named: name, isJSON: false)
+        try MistakenFile.refuse(bytes, named: name, expecting: .model)
         let parsed = SharedPointer(
             value: try shim(name) { onnx_model_parse(bytes.baseAddress, bytes.count, &$0, &$1) })
         var files: [Path: OnnxFile] = [:]
@@ -238,7 +238,7 @@ final class OnnxModel {
         {
             return UnsafeRawBufferPointer(rebasing: file[offset..<offset + byteCount])
         }
-        if let phrase = MistakenFile.phrase(for: file, isJSON: false) {
+        if let phrase = MistakenFile.phrase(for: file, expecting: .otherBinary) {
             throw Failure(UNSAY_E_FORMAT, "\(tensor) is missing: \(location) \(phrase)")
         }
         throw Failure(

@@ -3,26 +3,36 @@ import CUnsay
 /// Recognises what lies where a file of a model should: what a download or a clone left instead,
 /// or another format under a wrong name.
 package enum MistakenFile {
+    /// What a file should hold.
+    package enum Content {
+        /// ONNX.
+        case model
+        /// A JSON object.
+        case json
+        case otherBinary
+    }
+
     /// Texts longer than this are no answer of a server, and no pointer.
     private static let longestText = 4096
 
-    /// - Parameter isJSON: whether the file should hold a JSON object; otherwise it is binary.
     /// - Throws: `UNSAY_E_FORMAT`, saying what the file is and what to do, if it plainly is
     ///   something else.
     package static func refuse(
-        _ bytes: UnsafeRawBufferPointer, named name: String, isJSON: Bool
+        _ bytes: UnsafeRawBufferPointer, named name: String, expecting content: Content
     ) throws {
-        if let phrase = phrase(for: bytes, isJSON: isJSON) {
+        if let phrase = phrase(for: bytes, expecting: content) {
             throw Failure(UNSAY_E_FORMAT, "\(name) \(phrase)")
         }
     }
 
     /// Completes a sentence that begins with the file's name; nil for bytes that may be what
     /// they should.
-    package static func phrase(for bytes: UnsafeRawBufferPointer, isJSON: Bool) -> String? {
+    package static func phrase(
+        for bytes: UnsafeRawBufferPointer, expecting content: Content
+    ) -> String? {
         guard !bytes.isEmpty else { return "is empty: download it again" }
-        return pointer(bytes) ?? markup(bytes) ?? errorBody(bytes) ?? format(bytes)
-            ?? text(bytes, isJSON: isJSON)
+        return pointer(bytes) ?? markup(bytes) ?? errorBody(bytes) ?? format(bytes, content)
+            ?? text(bytes, isJSON: content == .json)
     }
 
     private static func begins(_ bytes: UnsafeRawBufferPointer, _ start: [UInt8]) -> Bool {
@@ -121,9 +131,12 @@ package enum MistakenFile {
 
     // MARK: Other formats
 
-    private static func format(_ bytes: UnsafeRawBufferPointer) -> String? {
+    private static func format(
+        _ bytes: UnsafeRawBufferPointer, _ content: Content
+    ) -> String? {
         guard let name = formatName(bytes) else { return nil }
-        return "is \(name) under another name: a model has to be exported to ONNX"
+        return "is \(name) under another name"
+            + (content == .model ? ": a checkpoint has to be exported to ONNX" : "")
     }
 
     private static func formatName(_ bytes: UnsafeRawBufferPointer) -> String? {
@@ -137,7 +150,7 @@ package enum MistakenFile {
         }
         // Protocols 2 to 5 of pickle.
         if bytes.count > 2, bytes[0] == 0x80, (2...5).contains(bytes[1]) {
-            return "a pickle, as PyTorch writes,"
+            return "a pickle as PyTorch writes it"
         }
         // Eight bytes with the size of a JSON object, then that.
         if bytes.count > 9, bytes[4..<8].allSatisfy({ $0 == 0 }), bytes[8] == UInt8(ascii: "{"),

@@ -27,7 +27,7 @@ package struct SealedFile: Sendable {
         guard content >= 12, bytes[0..<8].bytes.elementsEqual(word.utf8) else {
             try bytes.withBytes { file in
                 if file.starts(with: word.utf8) { return }
-                try MistakenFile.refuse(file, named: name, isJSON: false)
+                try MistakenFile.refuse(file, named: name, expecting: .otherBinary)
             }
             throw Failure(
                 UNSAY_E_FORMAT, "\(name): expected a \(noun), which begins with \(word)")

@@ -3,8 +3,10 @@ import Testing
 
 @Suite("What a file really is")
 struct MistakenFileTests {
-    private func phrase(_ bytes: some Sequence<UInt8>, isJSON: Bool = false) -> String? {
-        Array(bytes).withUnsafeBytes { MistakenFile.phrase(for: $0, isJSON: isJSON) }
+    private func phrase(_ bytes: some Sequence<UInt8>, _ content: MistakenFile.Content = .model)
+        -> String?
+    {
+        Array(bytes).withUnsafeBytes { MistakenFile.phrase(for: $0, expecting: content) }
     }
 
     @Test(
@@ -21,8 +23,8 @@ struct MistakenFileTests {
             (" \n", "white space"),
         ])
     func left(text: String, word: String) throws {
-        for isJSON in [false, true] {
-            let found = try #require(phrase(text.utf8, isJSON: isJSON))
+        for content in [MistakenFile.Content.model, .json, .otherBinary] {
+            let found = try #require(phrase(text.utf8, content))
             #expect(found.contains(word), "\(found)")
         }
     }
@@ -41,14 +43,15 @@ struct MistakenFileTests {
     @Test("files of other formats are called by their names", arguments: others)
     func formats(bytes: [UInt8], word: String) throws {
         let found = try #require(phrase(bytes))
-        #expect(found.contains(word), "\(found)")
+        #expect(found.contains(word) && found.contains("exported to ONNX"), "\(found)")
+        #expect(phrase(bytes, .otherBinary)?.contains("ONNX") == false)
     }
 
     @Test("what may be right is left alone")
     func right() {
         #expect(phrase([0x08, 0x07, 0x12, 0x07] + Array("pytorch".utf8)) == nil)
-        #expect(phrase("{\"d_model\": 64, \"error\": 1}".utf8, isJSON: true) == nil)
-        #expect(phrase("{}".utf8, isJSON: true) == nil)
+        #expect(phrase("{\"d_model\": 64, \"error\": 1}".utf8, .json) == nil)
+        #expect(phrase("{}".utf8, .json) == nil)
         #expect(
             phrase([0x0A, 0x0E, 0x0A, 0x05] + Array("<pad>".utf8) + [0x15, 0, 0, 0, 0]) == nil)
     }

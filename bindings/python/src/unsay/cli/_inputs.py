@@ -12,11 +12,11 @@ from ._output import Refusal
 STDIN = Path("-")
 
 
-def add_inputs(parser: Any) -> None:
-    """Where the inputs come from."""
+def add_inputs(parser: Any, none: str = "a line of standard input each") -> None:
+    """Where the inputs come from; `none` says what they are if none is given."""
     parser.add_argument(
         "texts", nargs="*", metavar="TEXT",
-        help="an input; - or none at all: a line of standard input each",
+        help=f"an input; -: a line of standard input each; none at all: {none}",
     )  # fmt: skip
     group = parser.add_argument_group("inputs")
     group.add_argument(

@@ -35,7 +35,7 @@ def add(commands: Any) -> None:
         "inputs it takes three of its own.",
     )  # fmt: skip
     add_model(parser, computes=False)
-    add_inputs(parser)
+    add_inputs(parser, none="three of its own")
     group = parser.add_argument_group("what to compare")
     group.add_argument(
         "--max-new-tokens", type=int, default=12, metavar="N", help="ids of each output (12)"
