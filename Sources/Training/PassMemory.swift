@@ -29,24 +29,30 @@ struct PassMemory {
         let prefix: String
     }
 
-    func peak(_ batch: Batch, _ reach: BackwardReach) -> Int {
+    /// - Parameter reach: nil for a pass that begins with states that examples keep.
+    func peak(_ batch: Batch, _ reach: BackwardReach?) -> Int {
         let sources = batch.sources.total, targets = batch.targets.total
         let marked = batch.markedRows.count
         let encoder = Side(
             rows: sources, sources: 0, longest: batch.sources.longest,
             ownKeys: packed(batch.sources), sourceKeys: 0, blocks: c.numLayers,
-            keeps: BackwardReach.keeps(reach.encoder, recomputes: options.recomputes),
+            keeps: BackwardReach.keeps(reach?.encoder, recomputes: options.recomputes),
             prefix: "encoder")
         let decoder = Side(
             rows: targets, sources: sources, longest: batch.targets.longest,
             ownKeys: packed(batch.targets, options.precision),
             sourceKeys: packed(batch.sources, options.precision),
             blocks: c.numDecoderLayers,
-            keeps: BackwardReach.keeps(reach.decoder, recomputes: options.recomputes),
+            keeps: BackwardReach.keeps(reach?.decoder, recomputes: options.recomputes),
             prefix: "decoder")
         var peak = 0
         var held = 0
         func need(_ more: Int) { peak = max(peak, held + more) }
+        let block = min(max(16, blockFloats / c.vocabSize), marked)
+        let head =
+            marked * d * (columnsNeedReference ? 3 : 2)
+            + block * c.vocabSize * (columnsNeedReference ? 3 : 2) + Self.panels(d, block)
+        guard reach != nil else { return head }
         func forward(_ side: Side) {
             need(transient(side))
             held += kept(side)
@@ -54,13 +60,9 @@ struct PassMemory {
         }
         forward(encoder)
         forward(decoder)
-        let block = min(max(16, blockFloats / c.vocabSize), marked)
         let gradient = decoder.keeps == .nothing ? 0 : targets * d
         held += gradient
-        need(
-            marked * d * (columnsNeedReference ? 3 : 2)
-                + block * c.vocabSize * (columnsNeedReference ? 3 : 2)
-                + Self.panels(d, block))
+        need(head)
         guard decoder.keeps != .nothing else { return peak }
         if encoder.keeps != .nothing { held += sources * d }
         need(backward(decoder))
@@ -201,7 +203,8 @@ extension Trainer {
         let memory = PassMemory(
             configuration: configuration, layout: weights.layout, options: options,
             columnsNeedReference: settings.columns.needsReference)
-        return 4 * memory.peak(batch, BackwardReach(gradients.network, batch))
+        let reach = keepsStates && options.dropout == 0 ? nil : BackwardReach(gradients.network)
+        return 4 * memory.peak(batch, reach)
     }
 
     /// The bytes that are there from the start: weights, gradients, head.

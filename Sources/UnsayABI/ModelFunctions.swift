@@ -14,7 +14,8 @@ final class ModelHandle: Sendable {
 
     init(_ model: Model) {
         self.model = model
-        names = model.layout.parameters.map { parameter in
+        // A change may give the head a weight of its own.
+        names = model.layout.withOwnHead.parameters.map { parameter in
             let bytes = Array(parameter.name.utf8CString)
             let copy = UnsafeMutablePointer<CChar>.allocate(capacity: bytes.count)
             copy.update(from: bytes, count: bytes.count)
