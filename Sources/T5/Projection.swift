@@ -78,13 +78,21 @@ package struct ChosenRows: Sendable {
     ) throws {
         let mark = arena.mark()
         defer { arena.rewind(to: mark) }
+        let own = try logits(x, precision: precision, arena: arena, workers: workers)
+        for row in 0..<x.count {
+            for (column, id) in ids.enumerated() { out[row][Int(id)] = own[row][column] }
+        }
+    }
+
+    /// x Wᵀ, [rows, ids], in the arena.
+    package func logits(
+        _ x: Rows, precision: Precision, arena: Arena, workers: Workers
+    ) throws -> Rows {
         let own = try arena.rows(x.count, ids.count)
         try product(
             x, weight: rows, into: own, adds: false, precision: precision, arena: arena,
             workers: workers)
-        for row in 0..<x.count {
-            for (column, id) in ids.enumerated() { out[row][Int(id)] = own[row][column] }
-        }
+        return own
     }
 
     /// The columns of `values`, [rows, vocab_size], that belong to the ids, [rows, ids].

@@ -15,6 +15,9 @@ package final class Example: @unchecked Sendable {
     /// The same of the model that drift is counted from, for guard pairs, if there is one.
     package var root: FloatBuffer?
 
+    /// For training a few rows of the head.
+    var fixed: FixedPositions?
+
     package init(input: [Int32], targets: [TokenTarget]) {
         self.input = input
         self.targets = targets

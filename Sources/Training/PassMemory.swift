@@ -49,10 +49,16 @@ struct PassMemory {
         var held = 0
         func need(_ more: Int) { peak = max(peak, held + more) }
         let block = min(max(16, blockFloats / c.vocabSize), marked)
-        let head =
-            marked * d * (columnsNeedReference ? 3 : 2)
-            + block * c.vocabSize * (columnsNeedReference ? 3 : 2) + Self.panels(d, block)
-        guard reach != nil else { return head }
+        let kinds = columnsNeedReference ? 2 : 1
+        let logits = marked * d * kinds + block * c.vocabSize * (kinds + 1)
+        guard reach != nil else {
+            // All logits once, then the rows' alone.
+            let ofRows = chosenCount.map {
+                marked * (d + $0) + max(Self.panels($0, d), Self.panels(d, marked))
+            }
+            return max(logits + (ofRows == nil ? Self.panels(d, block) : 0), ofRows ?? 0)
+        }
+        let head = logits + marked * d + Self.panels(d, block)
         func forward(_ side: Side) {
             need(transient(side))
             held += kept(side)
@@ -68,6 +74,13 @@ struct PassMemory {
         need(backward(decoder))
         if encoder.keeps != .nothing { need(backward(encoder)) }
         return peak
+    }
+
+    /// How many rows of the head are trained where the others are not.
+    private var chosenCount: Int? {
+        layout.shares.lazy.compactMap {
+            if case .rows(_, let ids) = $0 { ids.count } else { nil }
+        }.first
     }
 
     private func packed(_ keys: Ragged, _ precision: Precision = .float32) -> Int {

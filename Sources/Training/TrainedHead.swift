@@ -12,8 +12,8 @@ final class TrainedHead {
     /// nil where nothing below the head is trained.
     private let transposed: PackedMatrix?
     /// The rows that are trained where the others of `matrix` are not.
-    private let chosen: ChosenRows?
-    private let reference: Projection
+    let chosen: ChosenRows?
+    let reference: Projection
     private let roundedReference: Projection
     private let precision: Precision
     /// The floats that it holds besides the weights.
@@ -84,6 +84,11 @@ final class TrainedHead {
         try chosen?.project(
             states, into: out, precision: pass.precision, arena: pass.arena,
             workers: pass.workers)
+    }
+
+    /// out = the logits of states, as they were before some rows were trained.
+    func fixedLogits(_ states: Rows, into out: Rows, _ pass: Pass) throws {
+        try product(states, matrix, into: out, arena: pass.arena, workers: pass.workers)
     }
 
     /// What gives the reference's logits in a pass.

@@ -17,6 +17,11 @@ extension Trainer {
         for batch in batches(of: examples, tokens: measuringTokens, decoderStart: start) {
             try between()
             pass.arena.reset()
+            if let rows {
+                try compareRows(
+                    batch, rows, key, head: originalHead, between: between, body)
+                continue
+            }
             let arena = pass.arena
             let trained = try trainedStates(batch, pass)
             let original = try batch.keptStates(key, width: configuration.dModel, arena: arena)

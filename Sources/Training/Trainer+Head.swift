@@ -112,6 +112,10 @@ extension Trainer {
                     factor: Float(Double(targets[row].weight) / normaliser))
             }
         }
+        add(results, of: targets, to: &sums)
+    }
+
+    func add(_ results: [TokenLoss], of targets: [TokenTarget], to sums: inout Sums) {
         for (target, result) in zip(targets, results)
         where settings.columns[target.mark].kind != .none {
             let weight = Double(target.weight)

@@ -125,6 +125,11 @@ package final class Trainer {
         let pass = Pass(
             configuration, arena: arena, workers: workers, precision: options.precision,
             dropout: dropout)
+        if let rows, dropout == nil {
+            return try rowLosses(
+                batch, rows, gradient: gradients.network.head, normaliser: normaliser, pass,
+                between: between)
+        }
         if keepsStates, dropout == nil {
             return try headAndLoss(
                 batch, trainedStates(batch, pass), gradient: gradients.network.head,
@@ -189,6 +194,11 @@ extension Trainer {
             try between()
             let pass = pass
             pass.arena.reset()
+            if let rows {
+                sums += try rowLosses(
+                    batch, rows, gradient: nil, normaliser: normaliser, pass, between: between)
+                continue
+            }
             sums += try headAndLoss(
                 batch, trainedStates(batch, pass), gradient: nil, normaliser: normaliser, pass,
                 between: between)
