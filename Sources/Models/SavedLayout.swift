@@ -70,7 +70,8 @@ struct SavedLayout {
     func configuration(_ text: UnsafeRawBufferPointer?) throws -> [UInt8]? {
         guard separatesHead || tiesHead else { return nil }
         var bytes = try settingMember(
-            "tie_word_embeddings", to: tiesHead ? "true" : "false", in: text.map { Array($0) } ?? Array("{}\n".utf8),
+            "tie_word_embeddings", to: tiesHead ? "true" : "false",
+            in: text.map { Array($0) } ?? Array("{}\n".utf8),
             named: "config.json")
         // transformers takes a head of its own for one that reads plain states, if nothing is
         // said (T5Config of version 5).

@@ -72,10 +72,11 @@ struct FixedComparison {
         for (id, values) in zip(rows, kept) {
             (original[Int(id)], trained[Int(id)]) = values
         }
-        price = compare(
-            original: original, trained: trained,
-            scratch: UnsafeMutableBufferPointer(start: scratch, count: trained.count), ids: ids
-        ).price
+        price =
+            compare(
+                original: original, trained: trained,
+                scratch: UnsafeMutableBufferPointer(start: scratch, count: trained.count), ids: ids
+            ).price
     }
 
     /// - Parameter logits: the trained ones of the rows.

@@ -143,7 +143,8 @@ struct FixedLogits {
         }
         switch term.kind {
         case .none: break
-        case .forwardKL, .crossEntropy where term.target == .reference:
+        case .forwardKL,
+            .crossEntropy where term.target == .reference:
             guard let goal else { break }
             var cross = goal.constant
             for row in z.indices where goal.rows[row] > 0 {
@@ -162,7 +163,8 @@ struct FixedLogits {
             }
         case .reverseKL:
             guard let goal else { break }
-            var value = logSum > -.infinity
+            var value =
+                logSum > -.infinity
                 ? exp(logSum - whole) * (goal.constant + logSum - whole) : 0
             for row in z.indices where p[row] > 0 {
                 value += p[row] * (z[row] - whole - goal.logarithms[row])
@@ -170,8 +172,10 @@ struct FixedLogits {
             let settled = settled(target.avoided.isEmpty ? max(value, 0) : value)
             for row in z.indices {
                 let difference = z[row] - whole - goal.logarithms[row] - value
-                logits[row] = p[row] > 0
-                    ? Float(p[row] * (Double(settled.pull) * difference + Double(settled.normaliser)))
+                logits[row] =
+                    p[row] > 0
+                    ? Float(
+                        p[row] * (Double(settled.pull) * difference + Double(settled.normaliser)))
                     : 0
             }
             return settled.loss

@@ -59,6 +59,14 @@ extension Trainer {
         for (target, result) in zip(batch.markedTargets, results) { body(target, result) }
     }
 
+    /// The bytes that a marked position keeps, about.
+    package var fixedBytes: Int {
+        guard let rows else { return 0 }
+        // Of each array 32 bytes besides what it holds.
+        return MemoryLayout<FixedLogits>.stride + MemoryLayout<FixedComparison>.stride + 5 * 32
+            + rows.ids.count * (MemoryLayout<Bool>.stride + 3 * MemoryLayout<Double>.stride)
+    }
+
     private func scaledStates(_ batch: Batch, _ pass: Pass) throws -> Rows {
         let states = try trainedStates(batch, pass)
         scaleForHead(states, into: states, pass)

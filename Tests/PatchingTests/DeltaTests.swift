@@ -80,7 +80,8 @@ struct DeltaTests {
             try bits(delta.applied(to: old.read, layout: layout, reverting: false).read)
                 == bits(new.read))
         #expect(
-            try bits(delta.applied(to: new.read, layout: layout, reverting: true).read) == bits(old.read)
+            try bits(delta.applied(to: new.read, layout: layout, reverting: true).read)
+                == bits(old.read)
         )
     }
 

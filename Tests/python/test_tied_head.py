@@ -64,6 +64,13 @@ def test_a_patch_of_the_head_leaves_the_embedding_alone(tiny, scope):
     assert delta.info.changed_count == (head != before["shared.weight"]).sum()
 
 
+def test_the_table_moves_on_purpose(tiny):
+    before = weights(tiny)
+    change(tiny, scope=["shared"])
+    assert tiny.info.ties_head
+    assert (numpy.array(tiny.tensor("shared.weight")) != before["shared.weight"]).any()
+
+
 def test_a_rate_of_nothing_leaves_the_head_tied(tiny):
     before = tiny.fingerprint()
     change(tiny, steps=0)
