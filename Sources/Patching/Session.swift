@@ -223,7 +223,7 @@ package final class Session: @unchecked Sendable {
         if let training {
             training.trainer.weights.read(index, into: values)
         } else {
-            original.read(index, into: values)
+            start.read(index, into: values)
         }
     }
 

@@ -32,11 +32,13 @@ package final class Trainer {
         weights = try TrainedWeights(layout, snapshot, seed: options.seed)
         gradients = try Gradients(layout, snapshot, isWhole: holdsGradients)
         self.snapshot = snapshot
+        // Rows alone are multiplied where they lie, and all logits once, exactly.
+        let isExact = weights.network.head.chosen != nil && options.dropout == 0
         head = try TrainedHead(
             weights.network.head, isAlone: layout.trainsHeadAlone,
             reference: reference.network.head,
             needsReference: settings.columns.needsReference, configuration,
-            precision: options.precision, workers: workers)
+            precision: isExact ? .float32 : options.precision, workers: workers)
     }
 
     package var pass: Pass { Pass(configuration, arena: arena, workers: workers) }

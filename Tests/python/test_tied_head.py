@@ -96,6 +96,18 @@ def test_its_delta_ties_the_head_again(tiny, tmp_path):
         assert (other.fingerprint(), other.applied) == (before, [])
 
 
+def test_a_delta_of_before_moves_the_table_as_it_did(debsum):
+    delta = unsay.Delta.open(FIXTURES / "deltas/table-rows.unsay")
+    with debsum.clone() as model:
+        before = weights(model)
+        model.apply(delta)
+        assert model.fingerprint() == delta.info.after and model.info.ties_head
+        table = numpy.array(model.tensor("shared.weight"))
+        assert (table != before["shared.weight"]).sum() == delta.info.changed_count == 512
+        model.revert()
+        assert model.fingerprint() == delta.info.before
+
+
 def test_changes_of_all_kinds_stand_on_one_another(tiny):
     kinds = [
         {"scope": "all", "learning_rate": 1e-3}, {}, {"scope": "all", "learning_rate": 1e-3},
