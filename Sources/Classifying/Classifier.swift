@@ -67,7 +67,7 @@ struct Encoder: Sendable {
         while true {
             let snapshot = model.snapshot
             let fingerprint = try Models.fingerprint(
-                layout: model.layout,
+                layout: snapshot.layout,
                 of: { $0.hasPrefix("shared.") || $0.hasPrefix("encoder.") },
                 read: { try model.read($0, into: $1) })
             // Weights are read one by one: a patch may have come between.

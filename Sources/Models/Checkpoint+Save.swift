@@ -10,7 +10,9 @@ import Tensors
 /// type, float16 rounded to nearest even; every other byte stays. Configuration and vocabulary
 /// are copied; other weight files (.safetensors and the like, .onnx files that were not
 /// opened) are not, since they would hold the old weights. One tensor that serves several
-/// parameters which now differ is split: each gets an initializer of its own.
+/// parameters which now differ is split: each gets an initializer of its own. So the head of a
+/// model whose head was its embedding table goes where graphs multiply by the table, and leaves
+/// the rows alone that they look up; config.json says so.
 ///
 /// If any weight changed in a checkpoint that is quantised, all quantised weights are written
 /// as floats, in the type that their graph computes in, and nothing in it is rounded to
@@ -19,6 +21,8 @@ import Tensors
 /// All is written beside `folder` and committed by one rename. If the folder exists, even if
 /// it is the source, it is replaced, and what it held beside the model is kept.
 ///
+/// - Parameter layout: of the new weights: the checkpoint's, but for a head of its own; nil: the
+///   checkpoint's.
 /// - Parameter values: overwrites the buffer with a parameter's new values, canonical as
 ///   `Checkpoint.read` gives them. Called once or twice for each.
 /// - Parameter largestInline: bytes of new tensors that a model file takes; more go into a
@@ -27,14 +31,16 @@ import Tensors
 ///   `UNSAY_E_DIVERGED` for one that is not finite; `UNSAY_E_FORMAT` for one that does not fit
 ///   its stored type; `UNSAY_E_IO`; whatever `values` throws. The destination is then untouched.
 package func saveCheckpoint(
-    _ checkpoint: Checkpoint, to folder: some PathConvertible, largestInline: Int = 256 << 20,
+    _ checkpoint: Checkpoint, to folder: some PathConvertible, layout: ParameterLayout? = nil,
+    largestInline: Int = 256 << 20,
     values: (_ parameter: Int, _ into: UnsafeMutableBufferPointer<Float>) throws -> Void
 ) throws {
     let new = try NewFolder(for: folder.path)
     do {
-        let writer = CheckpointWriter(checkpoint, new, largestInline: largestInline)
+        let saved = SavedLayout(checkpoint, layout ?? checkpoint.layout)
+        let writer = CheckpointWriter(checkpoint, saved, new, largestInline: largestInline)
         try writer.copyFiles()
-        try writer.writeWeights(values)
+        try writer.writeWeights { try values(saved.source($0), $1) }
         let target = try? Directory(folder.path)
         let isSource = target.map { checkpoint.folder.directory?.isSame(as: $0) == true } ?? false
         try new.commit(keepsModels: isSource)
@@ -47,12 +53,16 @@ package func saveCheckpoint(
 /// Fills a new folder with a checkpoint's files and new weights.
 private struct CheckpointWriter {
     let checkpoint: Checkpoint
+    let saved: SavedLayout
     let new: NewFolder
     let largestInline: Int
     private let rewriters: [ObjectIdentifier: ModelRewriter]
 
-    init(_ checkpoint: Checkpoint, _ new: NewFolder, largestInline: Int) {
+    init(
+        _ checkpoint: Checkpoint, _ saved: SavedLayout, _ new: NewFolder, largestInline: Int
+    ) {
         self.checkpoint = checkpoint
+        self.saved = saved
         self.new = new
         self.largestInline = largestInline
         rewriters = Dictionary(
@@ -74,8 +84,19 @@ private struct CheckpointWriter {
                 try new.write(file.bytes, to: prefix + location)
             }
         }
+        var hasConfiguration = false
         for (path, file) in checkpoint.sideFiles where !written.contains(path) {
-            try new.write(file.get().bytes, to: path)
+            let isConfiguration = path == "config.json" || path == prefix + "config.json"
+            hasConfiguration = hasConfiguration || isConfiguration
+            let bytes = try file.get().bytes
+            if isConfiguration, let edited = try saved.configuration(bytes) {
+                try edited.withUnsafeBytes { try new.write($0, to: path) }
+            } else {
+                try new.write(bytes, to: path)
+            }
+        }
+        if !hasConfiguration, let bytes = try saved.configuration(nil) {
+            try bytes.withUnsafeBytes { try new.write($0, to: prefix + "config.json") }
         }
     }
 
@@ -94,11 +115,11 @@ private struct CheckpointWriter {
     ) throws {
         let shared = try splitTensors(values)
         let dequantizes = try isQuantized && isChanged(values)
-        for (index, parameter) in checkpoint.layout.parameters.enumerated() {
+        for (index, parameter) in saved.layout.parameters.enumerated() {
             try requireWhole()
             let before = try FloatBuffer(count: parameter.count)
             let after = try FloatBuffer(count: parameter.count)
-            try checkpoint.read(index, into: before.values)
+            try saved.read(index, into: before.values)
             try values(index, after.values)
             let isChanged = !before.isEqual(to: after)
             guard isChanged || dequantizes else { continue }
@@ -106,7 +127,7 @@ private struct CheckpointWriter {
                 throw Failure(
                     UNSAY_E_DIVERGED, "\(parameter.name) is \(after.values[bad]) at element \(bad)")
             }
-            for site in checkpoint.sites[index] {
+            for site in saved.sites(index) {
                 let constant = site.constant
                 if let place = constant.tensor.place, constant.quantization == nil,
                     !shared.contains(place)
@@ -116,6 +137,9 @@ private struct CheckpointWriter {
                 } else if isChanged || constant.quantization != nil {
                     try rewrite(constant, parameter, to: after)
                 }
+            }
+            if index == saved.layout.ownHead, let table = try saved.tableOfNewHead() {
+                try add(parameter, beside: table, after)
             }
         }
         for rewriter in rewriters.values where !rewriter.isEmpty {
@@ -133,10 +157,10 @@ private struct CheckpointWriter {
     private func isChanged(
         _ values: (Int, UnsafeMutableBufferPointer<Float>) throws -> Void
     ) throws -> Bool {
-        for (index, parameter) in checkpoint.layout.parameters.enumerated() {
+        for (index, parameter) in saved.layout.parameters.enumerated() {
             let before = try FloatBuffer(count: parameter.count)
             let after = try FloatBuffer(count: parameter.count)
-            try checkpoint.read(index, into: before.values)
+            try saved.read(index, into: before.values)
             try values(index, after.values)
             if !before.isEqual(to: after) { return true }
         }
@@ -165,18 +189,25 @@ private struct CheckpointWriter {
     private func rewrite(
         _ constant: Constant, _ parameter: Parameter, to after: FloatBuffer
     ) throws {
-        let model = constant.model
-        guard let rewriter = rewriters[ObjectIdentifier(model)] else { return }
-        try rewriter.replace(constant, of: parameter, with: after) { bytes in
-            guard rewriter.newByteCount + bytes.count > largestInline else {
-                return .bytes(bytes)
-            }
-            let location = rewriter.externalName
-            let offset = try bytes.withUnsafeBytes {
-                try new.append($0, to: prefix + Path(location))
-            }
-            return .external(location: location, offset: offset, byteCount: bytes.count)
-        }
+        guard let rewriter = rewriters[ObjectIdentifier(constant.model)] else { return }
+        try rewriter.replace(constant, of: parameter, with: after) { try store($0, rewriter) }
+    }
+
+    /// Adds a tensor that no file has yet, where tensors are found by their names.
+    private func add(
+        _ parameter: Parameter, beside table: Constant, _ values: FloatBuffer
+    ) throws {
+        guard let rewriter = rewriters[ObjectIdentifier(table.model)] else { return }
+        try rewriter.add(parameter, like: table, values) { try store($0, rewriter) }
+    }
+
+    private func store(
+        _ bytes: [UInt8], _ rewriter: ModelRewriter
+    ) throws -> ModelRewriter.NewTensor.Payload {
+        guard rewriter.newByteCount + bytes.count > largestInline else { return .bytes(bytes) }
+        let location = rewriter.externalName
+        let offset = try bytes.withUnsafeBytes { try new.append($0, to: prefix + Path(location)) }
+        return .external(location: location, offset: offset, byteCount: bytes.count)
     }
 
     /// The tensors that serve several parameters whose new values differ.
@@ -188,8 +219,8 @@ private struct CheckpointWriter {
             let first: Int
         }
         var users: [Spot: [Int]] = [:]
-        for (index, sites) in checkpoint.sites.enumerated() {
-            for site in sites {
+        for index in saved.layout.parameters.indices {
+            for site in saved.sites(index) {
                 guard let place = site.constant.tensor.place else { continue }
                 let spot = Spot(place: place, first: site.constant.view.first)
                 if users[spot]?.last != index { users[spot, default: []].append(index) }
@@ -197,11 +228,11 @@ private struct CheckpointWriter {
         }
         var split = Set<StoredTensor.Place>()
         for (spot, parameters) in users where parameters.count > 1 {
-            let count = checkpoint.layout.parameters[parameters[0]].count
+            let count = saved.layout.parameters[parameters[0]].count
             let first = try FloatBuffer(count: count)
             try values(parameters[0], first.values)
             for index in parameters.dropFirst() {
-                let parameter = checkpoint.layout.parameters[index]
+                let parameter = saved.layout.parameters[index]
                 let other = try FloatBuffer(count: parameter.count)
                 try values(index, other.values)
                 if !first.isEqual(to: other) { split.insert(spot.place) }

@@ -4,6 +4,9 @@ struct Findings {
     struct Site {
         let constant: Constant
         let graph: String
+        /// Whether the parameter is the head's matrix there: of an embedding table that is the
+        /// head as well.
+        var isHead = false
     }
 
     /// By canonical name, without `.weight`; in the order found.

@@ -1,4 +1,3 @@
-import Glibc
 import Tensors
 
 extension FloatBuffer {
@@ -10,11 +9,6 @@ extension FloatBuffer {
 
     var values: UnsafeMutableBufferPointer<Float> {
         UnsafeMutableBufferPointer(start: base, count: count)
-    }
-
-    /// Whether every bit is the same.
-    func isEqual(to other: FloatBuffer) -> Bool {
-        count == other.count && memcmp(base, other.base, count * MemoryLayout<Float>.size) == 0
     }
 }
 

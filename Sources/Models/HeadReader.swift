@@ -27,7 +27,10 @@ struct HeadReader {
         guard let head = Self.best(cut), head.shape == table.shape else { return }
         if try areTied(head, table, isScaled: (findings.facts.headScale ?? 1) != 1) {
             findings.removeSites(of: "lm_head")
-            findings.replaceSites(of: "shared", with: tables + cut)
+            let own = cut.map {
+                Findings.Site(constant: $0.constant, graph: $0.graph, isHead: true)
+            }
+            findings.replaceSites(of: "shared", with: tables + own)
         }
     }
 

@@ -17,8 +17,9 @@ package final class Model: Sendable {
     /// Once somebody has asked for them.
     private let texts = Locked<TokenTexts?>(nil)
 
-    package var configuration: T5Configuration { checkpoint.configuration }
-    package var layout: ParameterLayout { checkpoint.layout }
+    /// Of the weights as they are now: a change may give a tied head rows of its own.
+    package var configuration: T5Configuration { snapshot.configuration }
+    package var layout: ParameterLayout { snapshot.layout }
     /// What generates and scores, in the model's precision.
     package var snapshot: WeightsSnapshot { current.withLock { $0.snapshot } }
     package let precision: Precision
@@ -78,7 +79,7 @@ package final class Model: Sendable {
     package func weights() throws -> WeightsSnapshot {
         if let known = current.withLock({ $0.full ?? $0.lent }) { return known }
         let read = try WeightsSnapshot(
-            layout, configuration, workers: workers, source: checkpoint)
+            checkpoint.layout, checkpoint.configuration, workers: workers, source: checkpoint)
         // Somebody else may have been first, or have changed the model.
         return current.withLock { state in
             if let known = state.full ?? state.lent { return known }
@@ -89,11 +90,15 @@ package final class Model: Sendable {
 
     /// Writes parameter `index` as it is now, row-major.
     ///
-    /// - Throws: as `weights`.
+    /// - Throws: as `weights`; `UNSAY_E_ARGUMENT` if there is no such parameter, or none any
+    ///   more.
     package func read(_ index: Int, into values: UnsafeMutableBufferPointer<Float>) throws {
         guard let known = current.withLock({ $0.full ?? $0.lent }) else {
             return try checkpoint.read(index, into: values)
         }
+        guard known.layout.parameters.indices.contains(index),
+            known.layout.parameters[index].count == values.count
+        else { throw Failure(UNSAY_E_ARGUMENT, "there is no parameter \(index)") }
         known.read(index, into: values)
     }
 
@@ -147,7 +152,9 @@ package final class Model: Sendable {
     /// Writes the weights as they are now, in the layout they were opened from.
     package func save(to folder: some PathConvertible) throws {
         let snapshot = try weights()
-        try saveCheckpoint(checkpoint, to: folder, values: { snapshot.read($0, into: $1) })
+        try saveCheckpoint(
+            checkpoint, to: folder, layout: snapshot.layout,
+            values: { snapshot.read($0, into: $1) })
     }
 
     /// The fingerprint of the weights as they are now; remembered with them.
@@ -157,7 +164,7 @@ package final class Model: Sendable {
 
     package func fingerprint(of snapshot: WeightsSnapshot) throws -> [UInt8] {
         if let known = snapshot.fingerprint.withLock({ $0 }) { return known }
-        let value = try Models.fingerprint(layout: layout) { snapshot.read($0, into: $1) }
+        let value = try Models.fingerprint(layout: snapshot.layout) { snapshot.read($0, into: $1) }
         snapshot.fingerprint.withLock { $0 = value }
         return value
     }

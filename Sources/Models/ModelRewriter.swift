@@ -105,6 +105,21 @@ final class ModelRewriter {
                 dataType: constant.valueType, payload: try store(bytes)))
     }
 
+    /// Adds an initializer of a parameter's name, in the type of another parameter's.
+    ///
+    /// - Parameter store: as in `replace`.
+    func add(
+        _ parameter: Parameter, like constant: Constant, _ values: FloatBuffer,
+        store: ([UInt8]) throws -> NewTensor.Payload
+    ) throws {
+        guard onnx_float_size(constant.valueType) > 0 else { throw refusal(constant, parameter) }
+        let bytes = try Self.bytes(values, parameter, isTurned: false, constant)
+        tensors.append(
+            NewTensor(
+                name: parameter.name, dims: parameter.shape, dataType: constant.valueType,
+                payload: try store(bytes)))
+    }
+
     /// In a container nothing reads a tensor: its initializer itself is written again.
     private static func holder(_ constant: Constant) -> Constant.Consumer? {
         let isWhole =

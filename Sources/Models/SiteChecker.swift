@@ -58,7 +58,7 @@ struct SiteChecker {
                 "\(constant.name), which is \(parameter.name), has data type "
                     + "\(constant.tensor.dataType), expected a floating one")
         }
-        return Findings.Site(constant: constant, graph: site.graph)
+        return Findings.Site(constant: constant, graph: site.graph, isHead: site.isHead)
     }
 
     /// Every value is finite, and every copy has the same ones.

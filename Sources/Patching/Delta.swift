@@ -9,6 +9,9 @@ package struct DeltaTensor: Sendable {
     package let shape: [Int]
     /// How many of its values differ.
     package let changedCount: UInt64
+    /// Whether the weight is the head of a model that had none of its own before: what it held
+    /// then is what the embedding table held.
+    package let isFromTable: Bool
     /// Of a change by factors: after = before + b a, rounded as `LowRank` does.
     package let factors: LowRank?
     /// As docs/delta-format.md packs it: the XOR of the bit patterns before and after; with
@@ -33,6 +36,12 @@ package final class Delta: Sendable {
     /// Options, seed, digest of the data, evaluation.
     package let metadata: JSON
 
+    /// Whether the head is the embedding table before, and has a weight of its own after.
+    package var separatesHead: Bool { tensors.contains(where: \.isFromTable) }
+
+    /// Whether it leaves a weight alone.
+    func keeps(_ name: String) -> Bool { !tensors.contains { $0.name == name } }
+
     init(
         before: [UInt8], after: [UInt8], tensors: [DeltaTensor], changeNorm: Double, metadata: JSON
     ) {
@@ -44,16 +53,19 @@ package final class Delta: Sendable {
         changedCount = tensors.reduce(0) { $0 &+ $1.changedCount }
     }
 
-    /// Compares two sets of weights of one layout, one weight at a time.
+    /// Compares two sets of weights, one weight at a time.
     ///
     /// - Parameters:
+    ///   - layout: of the weights after.
+    ///   - separatesHead: whether the head is the embedding table before, and has a weight of its
+    ///     own after.
     ///   - factors: those that lead from a weight before to that after, where factors do.
     ///   - beforeFingerprint: of the weights that `before` reads; `after` likewise.
     /// - Throws: `UNSAY_E_ARGUMENT` if a fingerprint has not 32 bytes; `UNSAY_E_MEMORY`;
     ///   whatever the readers throw.
     package static func make(
         layout: ParameterLayout, before: WeightReader, after: WeightReader,
-        factors: (_ index: Int) -> LowRank? = { _ in nil },
+        separatesHead: Bool = false, factors: (_ index: Int) -> LowRank? = { _ in nil },
         beforeFingerprint: [UInt8], afterFingerprint: [UInt8], metadata: JSON
     ) throws -> Delta {
         guard beforeFingerprint.count == 32, afterFingerprint.count == 32 else {
@@ -62,10 +74,13 @@ package final class Delta: Sendable {
         var tensors: [DeltaTensor] = []
         var squares = 0.0
         for (index, parameter) in layout.parameters.enumerated() {
-            let old = try weight(index, layout, before)
+            let isFromTable = separatesHead && index == layout.ownHead
+            let old = try weight(index, layout) {
+                try before(isFromTable ? layout.table ?? $0 : $0, $1)
+            }
             let new = try weight(index, layout, after)
             let (changedCount, sum) = compare(old, new)
-            guard changedCount > 0 else { continue }
+            guard changedCount > 0 || isFromTable else { continue }
             squares += sum
             let factors = try factors(index).flatMap { factors in
                 try leads(factors, from: old, to: new) ? factors : nil
@@ -75,22 +90,50 @@ package final class Delta: Sendable {
             tensors.append(
                 DeltaTensor(
                     name: parameter.name, shape: parameter.shape, changedCount: changedCount,
-                    factors: factors, packed: packed[0..<packed.count]))
+                    isFromTable: isFromTable, factors: factors, packed: packed[0..<packed.count]))
         }
         return Delta(
             before: beforeFingerprint, after: afterFingerprint, tensors: tensors,
             changeNorm: squares.squareRoot(), metadata: metadata)
     }
 
-    /// A reader of the changed weights: those that `read` gives, with this delta put on them or
-    /// taken back. Whether they are the right ones, their fingerprint says; see `before` and
-    /// `after`.
+    /// Reads the embedding table for a head that `read` does not have yet.
+    private static func tableAsHead(
+        _ layout: ParameterLayout, _ read: @escaping WeightReader
+    ) -> WeightReader {
+        { index, values in
+            try read(index == layout.ownHead ? layout.table ?? index : index, values)
+        }
+    }
+
+    /// The layout of the changed weights, and their reader: those that `read` gives, with this
+    /// delta put on them or taken back. Whether they are the right ones, their fingerprint says;
+    /// see `before` and `after`.
     ///
+    /// - Parameter layout: of the weights that `read` gives.
     /// - Throws: `UNSAY_E_MISMATCH` if a weight of the delta is not in `layout` or has another
-    ///   shape there. The reader throws what `read` throws, `UNSAY_E_FORMAT` if the delta's
+    ///   shape there, or if the head has rows of its own there and not in the delta, or the
+    ///   other way round. The reader throws what `read` throws, `UNSAY_E_FORMAT` if the delta's
     ///   file was damaged with care, and `UNSAY_E_MEMORY`.
     package func applied(
         to read: @escaping WeightReader, layout: ParameterLayout, reverting: Bool
+    ) throws -> (layout: ParameterLayout, read: WeightReader) {
+        guard !separatesHead || reverting == (layout.ownHead != nil) else {
+            throw Failure(
+                UNSAY_E_MISMATCH,
+                "the delta gives the embedding table's head a weight of its own: this model's head "
+                    + (reverting ? "has none" : "has one"))
+        }
+        let wide = separatesHead ? layout.withOwnHead : layout
+        let old = separatesHead && !reverting ? Self.tableAsHead(wide, read) : read
+        return (
+            separatesHead && reverting ? layout.withTiedHead : wide,
+            try changed(old, wide, reverting: reverting)
+        )
+    }
+
+    private func changed(
+        _ read: @escaping WeightReader, _ layout: ParameterLayout, reverting: Bool
     ) throws -> WeightReader {
         var changes: [Int: DeltaTensor] = [:]
         for tensor in tensors {

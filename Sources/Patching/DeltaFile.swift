@@ -4,8 +4,9 @@ import T5
 
 /// Deltas as files; docs/delta-format.md describes them byte by byte.
 extension Delta {
-    /// Version 2 where a weight is changed by factors: readers of 1 alone know nothing of those.
-    private static let format = SealedFile(word: "UNSAYDLT", noun: "delta", latest: 2)
+    /// Version 2 where a weight is changed by factors, 3 where the head gets a weight of its own:
+    /// readers of less know nothing of those.
+    private static let format = SealedFile(word: "UNSAYDLT", noun: "delta", latest: 3)
     /// A tensor without a name, of one dimension and with nothing packed.
     private static let smallestTensor = 2 + 2 + 8 + 8 + 8
 
@@ -13,7 +14,8 @@ extension Delta {
     ///
     /// - Throws: `UNSAY_E_NOT_FOUND` if there is no such folder; `UNSAY_E_IO`.
     package func save(_ path: some PathConvertible) throws {
-        let version: UInt32 = tensors.contains { $0.factors != nil } ? 2 : 1
+        let hasFactors = tensors.contains { $0.factors != nil }
+        let version: UInt32 = separatesHead ? 3 : hasFactors ? 2 : 1
         var file = Self.format.writer(version: version)
         file.append(UInt32(truncatingIfNeeded: tensors.count))
         file.append(before)
@@ -33,6 +35,7 @@ extension Delta {
                 file.append(tensor.factors?.a ?? [])
                 file.append(tensor.factors?.b ?? [])
             }
+            if version > 2 { file.append(UInt32(tensor.isFromTable ? 1 : 0)) }
             file.append(borrowing: tensor.packed.buffer)
         }
         // The packed bytes are this delta's own.
@@ -88,12 +91,22 @@ extension Delta {
             count *= dimension
             return dimension
         }
-        let changed = try file.count("\(name): number of changed values", in: 1...count)
+        // A head of its own is a change even where it holds what the table does.
+        let changed = try file.count(
+            "\(name): number of changed values", in: (file.version > 2 ? 0 : 1)...count)
         let packedSize = try file.count("\(name): size of the packed difference")
         let factors = file.version > 1 ? try factors(&file, shape, of: name) : nil
+        let isHead = name == "lm_head.weight"
+        let origin =
+            file.version > 2
+            ? try file.count("\(name): origin", UInt32.self, in: 0...(isHead ? 1 : 0)) : 0
+        guard changed > 0 || origin == 1 else {
+            throw file.damaged(
+                "\(name): number of changed values", "0", expected: "in 1...\(count)")
+        }
         return DeltaTensor(
-            name: name, shape: shape, changedCount: UInt64(changed), factors: factors,
-            packed: try file.slice(packedSize, "\(name): packed difference"))
+            name: name, shape: shape, changedCount: UInt64(changed), isFromTable: origin == 1,
+            factors: factors, packed: try file.slice(packedSize, "\(name): packed difference"))
     }
 
     /// The factors of a weight of that shape; nil where the rank is 0, as of a vector.

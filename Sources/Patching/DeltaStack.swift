@@ -28,10 +28,14 @@ extension Delta {
                     + "`\(reverting ? "after" : "before")`); the model's are "
                     + "\(hexadecimal(found.prefix(6)))...")
         }
-        let read = try applied(
-            to: { snapshot.read($0, into: $1) }, layout: model.layout, reverting: reverting)
+        let (layout, read) = try applied(
+            to: { snapshot.read($0, into: $1) }, layout: snapshot.layout, reverting: reverting)
         let next = try WeightsSnapshot(
-            model.layout, model.configuration, workers: model.workers, read: read)
+            layout,
+            layout.ownHead == nil
+                ? snapshot.configuration.withTiedHead : snapshot.configuration.withOwnHead,
+            workers: model.workers, keeping: snapshot,
+            isKept: { keeps(layout.parameters[$0].name) }, read: read)
         guard try model.fingerprint(of: next) == to else {
             throw Failure(
                 UNSAY_E_FORMAT, "the delta does not lead to the weights that it promises")
@@ -74,17 +78,17 @@ extension Delta {
         }
         let snapshot = try model.weights()
         let found = try model.fingerprint(of: snapshot)
-        let own: WeightReader = { snapshot.read($0, into: $1) }
-        let before: WeightReader, after: WeightReader
+        let own: (layout: ParameterLayout, read: WeightReader) = (
+            snapshot.layout, { snapshot.read($0, into: $1) }
+        )
+        var before = own, after = own
         if found == first.before {
-            before = own
-            after = try deltas.reduce(own) {
-                try $1.applied(to: $0, layout: model.layout, reverting: false)
+            for delta in deltas {
+                after = try delta.applied(to: after.read, layout: after.layout, reverting: false)
             }
         } else if found == last.after {
-            after = own
-            before = try deltas.reversed().reduce(own) {
-                try $1.applied(to: $0, layout: model.layout, reverting: true)
+            for delta in deltas.reversed() {
+                before = try delta.applied(to: before.read, layout: before.layout, reverting: true)
             }
         } else {
             throw Failure(
@@ -93,7 +97,8 @@ extension Delta {
                     + "last")
         }
         return try make(
-            layout: model.layout, before: before, after: after, beforeFingerprint: first.before,
+            layout: after.layout, before: before.read, after: after.read,
+            separatesHead: before.layout != after.layout, beforeFingerprint: first.before,
             afterFingerprint: last.after,
             metadata: .object(["squashed": .array(deltas.map(\.metadata))]))
     }

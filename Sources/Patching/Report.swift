@@ -164,13 +164,13 @@ extension Session {
     }
 
     private func changedTensors() throws -> [Report.TensorChange] {
-        let largest = model.layout.parameters.map(\.count).max() ?? 0
+        let largest = start.layout.parameters.map(\.count).max() ?? 0
         let old = try FloatBuffer(count: largest), new = try FloatBuffer(count: largest)
         var found: [Report.TensorChange] = []
-        for (index, parameter) in model.layout.parameters.enumerated() {
+        for (index, parameter) in start.layout.parameters.enumerated() {
             let before = UnsafeMutableBufferPointer(start: old.base, count: parameter.count)
             let after = UnsafeMutableBufferPointer(start: new.base, count: parameter.count)
-            original.read(index, into: before)
+            start.read(index, into: before)
             readTrained(index, into: after)
             var change = 0.0, weight = 0.0
             for i in before.indices {

@@ -9,9 +9,11 @@ extension Session {
     /// change back with, if it is the last that was committed to it.
     package func delta() throws -> Delta {
         try exclusively {
+            let layout = try trainedBase().layout
             let delta = try Delta.make(
-                layout: model.layout, before: { self.original.read($0, into: $1) },
-                after: { self.readTrained($0, into: $1) }, factors: factors,
+                layout: layout, before: { self.original.read($0, into: $1) },
+                after: { self.readTrained($0, into: $1) },
+                separatesHead: layout != original.layout, factors: factors,
                 beforeFingerprint: model.fingerprint(of: original),
                 afterFingerprint: trainedFingerprint(), metadata: metadata)
             model.keep(delta, from: delta.before, to: delta.after)
@@ -25,7 +27,7 @@ extension Session {
     }
 
     func trainedFingerprint() throws -> [UInt8] {
-        try Models.fingerprint(layout: model.layout) { self.readTrained($0, into: $1) }
+        try Models.fingerprint(layout: trainedBase().layout) { self.readTrained($0, into: $1) }
     }
 
     /// How the change came about: options, seed, digest of the examples, last evaluation, what

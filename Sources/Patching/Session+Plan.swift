@@ -123,10 +123,12 @@ extension Session {
         let state = training.optimizer.state.reduce(0) { $0 + 4 * $1.count }
         let best = 4 * training.values.count
         let decay = training.decayTarget.map { 4 * $0.count } ?? 0
-        let compared = comparesExamples ? examples + heldOut : []
-        let states = (compared + guards).reduce(0) { sum, example in
-            let copies = (reference === original ? 1 : 2) + (example.root == nil ? 0 : 1)
-            return sum + copies * 4 * example.marked.count * model.configuration.dModel
+        let states = keptExamples.reduce(0) { sum, example in
+            let copies =
+                (reference === original || !comparesExamples ? 1 : 2)
+                + (example.root == nil ? 0 : 1)
+            let bytes = copies * 4 * model.configuration.dModel + training.trainer.fixedBytes
+            return sum + bytes * example.marked.count
         }
         return training.trainer.constantBytes + state + best + decay + states
             + passBytes(training.trainer)
@@ -142,7 +144,8 @@ extension Session {
         let batch = Batch(
             Array(largest), decoderStart: model.configuration.decoderStartTokenID)
         return max(
-            trainer.passBytes(batch), trainer.measuringBytes(comparesExamples ? examples : []),
+            trainer.passBytes(batch),
+            trainer.measuringBytes(comparesExamples || options.trainsHeadAlone ? examples : []),
             trainer.measuringBytes(heldOut), trainer.measuringBytes(guards))
     }
 }

@@ -16,6 +16,8 @@ package final class Session: @unchecked Sendable {
     package var options: SessionOptions
     /// The model's weights when the session began: what rolling back returns to.
     package let original: WeightsSnapshot
+    /// The same as they are trained: with a head of its own where the head alone is.
+    let start: WeightsSnapshot
     let reference: WeightsSnapshot
     /// What drift is counted from over many patches; nil for nothing.
     let root: WeightsSnapshot?
@@ -58,13 +60,14 @@ package final class Session: @unchecked Sendable {
             throw Failure(UNSAY_E_UNSUPPORTED, "this model has an encoder only: it writes nothing")
         }
         for (name, other) in [("reference", reference), ("root", root)] {
-            guard other == nil || other?.configuration == model.configuration else {
+            guard other == nil || other?.configuration.fits(model.configuration) == true else {
                 throw Failure(UNSAY_E_MISMATCH, "the \(name)'s sizes differ from the model's")
             }
         }
         self.model = model
         self.options = options
         original = try model.weights()
+        start = options.trainsHeadAlone ? original.withOwnHead : original
         self.reference = try reference?.weights() ?? original
         self.root = try root?.weights()
         expected = original
@@ -84,10 +87,10 @@ package final class Session: @unchecked Sendable {
                 "no example avoids anything yet, and UNSAY_SCOPE_TOKENS trains what is avoided: "
                     + "add one, or choose another scope")
         }
-        let layout = try options.layout(model.layout, avoided: avoided)
+        let layout = try options.layout(start.layout, avoided: avoided)
         if let training, training.trainer.weights.layout == layout { return training }
         let trainer = try Trainer(
-            original, layout: layout, reference: reference, settings: options.lossSettings,
+            start, layout: layout, reference: reference, settings: options.lossSettings,
             options: options.trainerOptions, holdsGradients: options.holdsGradients,
             workers: model.workers)
         if let before = training?.trainer.weights { trainer.weights.takeRows(from: before) }
@@ -95,7 +98,7 @@ package final class Session: @unchecked Sendable {
             trainer: trainer,
             optimizer: try makeOptimizer(options.optimizer, layout, momentum: options.momentum),
             decayTarget: options.weightDecay > 0 && layout.rank == 0
-                ? try TrainedWeights(layout, reference).values : nil)
+                ? try TrainedWeights.values(layout, of: reference) : nil)
         training = made
         return made
     }
@@ -144,9 +147,8 @@ package final class Session: @unchecked Sendable {
                 of: examples.filter { $0[keyPath: key] == nil }, weights.network, in: key, pass,
                 between: stopIfCancelled)
         }
-        // Plain fine-tuning compares with nothing, and may have very many examples.
         let compared = comparesExamples ? examples + heldOut : []
-        try keep(compared + guards, original, \.original)
+        try keep(keptExamples, original, \.original)
         if reference === original {
             for example in compared { example.reference = example.original }
         } else {
@@ -154,6 +156,12 @@ package final class Session: @unchecked Sendable {
         }
         if let root { try keep(guards, root, \.root) }
         return training
+    }
+
+    /// Those that keep the original's states. Plain fine-tuning compares with nothing, and may
+    /// have very many examples; but a head that is trained alone reads those states.
+    var keptExamples: [Example] {
+        (comparesExamples || options.trainsHeadAlone ? examples + heldOut : []) + guards
     }
 
     /// Whether examples are measured against the original: not in plain fine-tuning, which
@@ -195,9 +203,19 @@ package final class Session: @unchecked Sendable {
     }
 
     func trainedSnapshot() throws -> WeightsSnapshot {
-        try WeightsSnapshot(model.layout, model.configuration, workers: model.workers) {
-            readTrained($0, into: $1)
-        }
+        let base = try trainedBase()
+        return try WeightsSnapshot(
+            base.layout, base.configuration, workers: model.workers, keeping: base,
+            isKept: { training?.trainer.weights.layout.isTrained($0) != true },
+            read: { readTrained($0, into: $1) })
+    }
+
+    /// The snapshot whose layout the trained weights have: a tied head gets rows of its own only
+    /// once they differ from the table's.
+    func trainedBase() throws -> WeightsSnapshot {
+        guard start !== original, let training else { return original }
+        let before = try TrainedWeights.values(training.trainer.weights.layout, of: start)
+        return training.values.isEqual(to: before) ? original : start
     }
 
     /// Weight `index` as it is now, factors merged.
@@ -205,7 +223,7 @@ package final class Session: @unchecked Sendable {
         if let training {
             training.trainer.weights.read(index, into: values)
         } else {
-            original.read(index, into: values)
+            start.read(index, into: values)
         }
     }
 

@@ -61,6 +61,11 @@ package struct SessionOptions: Sendable {
         return loraRank > 0 || loss == UNSAY_LOSS_LIKELIHOOD ? UNSAY_SCOPE_ALL : UNSAY_SCOPE_TOKENS
     }
 
+    /// Whether nothing below the output head is trained, whatever the examples.
+    var trainsHeadAlone: Bool {
+        effectiveScope == UNSAY_SCOPE_TOKENS || effectiveScope == UNSAY_SCOPE_HEAD
+    }
+
     /// What brought the most on debsum (docs/results.md); of Adafactor, the paper's.
     private var effectiveRate: Float {
         if learningRate > 0 { return learningRate }

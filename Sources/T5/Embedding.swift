@@ -17,8 +17,8 @@ package func embedBackward(_ ids: [Int32], dout: Rows, gradient: Projection, _ p
     guard gradient.isTrained else { return }
     let table = gradient.parts[0]
     for (row, id) in ids.enumerated() {
-        let entry = gradient.chosen.map { $0.row(id) } ?? table.rows(Int(id)..<Int(id) + 1)
-        guard let entry else { continue }
-        add(dout.rows(row..<row + 1), to: entry, workers: Workers(threads: 1))
+        add(
+            dout.rows(row..<row + 1), to: table.rows(Int(id)..<Int(id) + 1),
+            workers: Workers(threads: 1))
     }
 }

@@ -69,10 +69,37 @@ package struct ParameterLayout: Sendable, Equatable {
         stack("decoder", layers: c.numDecoderLayers, attendsToInput: true)
         if !c.tiesHead && c.numDecoderLayers > 0 { add("lm_head", c.vocabSize, c.dModel) }
 
+        self.init(parameters, flatCount: offset)
+    }
+
+    private init(_ parameters: [Parameter], flatCount: Int) {
         self.parameters = parameters
-        flatCount = offset
+        self.flatCount = flatCount
         indices = Dictionary(
             uniqueKeysWithValues: parameters.enumerated().map { ($0.element.name, $0.offset) })
+    }
+
+    /// The index of the embedding table; nil in no network.
+    package var table: Int? { index(of: "shared") }
+
+    /// The index of a head of its own, which is the last; nil where the head is the embedding
+    /// table or there is none.
+    package var ownHead: Int? { index(of: "lm_head") }
+
+    /// The same with a head of its own at the end, of the embedding table's shape.
+    package var withOwnHead: ParameterLayout {
+        guard ownHead == nil, let table else { return self }
+        let head = Parameter(
+            name: "lm_head.weight", shape: parameters[table].shape, offset: flatCount)
+        return ParameterLayout(
+            parameters + [head], flatCount: flatCount + ((head.count + 15) & ~15))
+    }
+
+    /// The same with the embedding table as its head.
+    package var withTiedHead: ParameterLayout {
+        guard let ownHead else { return self }
+        return ParameterLayout(
+            Array(parameters[..<ownHead]), flatCount: parameters[ownHead].offset)
     }
 
     /// The parameter of that name, without or with its `.weight`; nil if there is none.

@@ -14,13 +14,15 @@ package struct Projection: Sendable {
     package let storage: Storage
     /// Low-rank changes that are trained in place of the weights themselves.
     package let adapters: [Adapter]
-    /// Of gradients: the rows that are trained where the others are not.
+    /// The rows that are trained where the others are not: they stand for those of the weights.
     package let chosen: ChosenRows?
 
-    package init(_ packed: PackedMatrix, adapters: [Adapter] = []) {
+    package init(
+        _ packed: PackedMatrix, adapters: [Adapter] = [], chosen: ChosenRows? = nil
+    ) {
         storage = .packed(packed)
         self.adapters = adapters
-        chosen = nil
+        self.chosen = chosen
     }
 
     /// - Parameter parts: one or more matrices each; of gradients, as many as of the weights, and
@@ -63,18 +65,35 @@ package struct ChosenRows: Sendable {
     package let ids: [Int32]
     /// [ids, width].
     package let rows: Rows
-    private let places: [Int32: Int]
 
     package init(ids: [Int32], rows: Rows) {
         self.ids = ids
         self.rows = rows
-        places = Dictionary(uniqueKeysWithValues: ids.enumerated().map { ($0.element, $0.offset) })
     }
 
-    package func contains(_ id: Int32) -> Bool { places[id] != nil }
+    /// Overwrites the columns of out, [rows, vocab_size], that belong to the ids with those of
+    /// x Wᵀ.
+    package func project(
+        _ x: Rows, into out: Rows, precision: Precision, arena: Arena, workers: Workers
+    ) throws {
+        let mark = arena.mark()
+        defer { arena.rewind(to: mark) }
+        let own = try logits(x, precision: precision, arena: arena, workers: workers)
+        for row in 0..<x.count {
+            for (column, id) in ids.enumerated() { out[row][Int(id)] = own[row][column] }
+        }
+    }
 
-    /// The row of an id; nil if it is none of them.
-    func row(_ id: Int32) -> Rows? { places[id].map { rows.rows($0..<$0 + 1) } }
+    /// x Wᵀ, [rows, ids], in the arena.
+    package func logits(
+        _ x: Rows, precision: Precision, arena: Arena, workers: Workers
+    ) throws -> Rows {
+        let own = try arena.rows(x.count, ids.count)
+        try product(
+            x, weight: rows, into: own, adds: false, precision: precision, arena: arena,
+            workers: workers)
+        return own
+    }
 
     /// The columns of `values`, [rows, vocab_size], that belong to the ids, [rows, ids].
     package func columns(of values: Rows, arena: Arena) throws -> Rows {
@@ -108,6 +127,9 @@ package func project(
     case .packed(let matrix):
         try product(
             x, matrix, into: out, adds: adds, arena: pass.arena, workers: pass.workers)
+        assert(weights.chosen == nil || !adds)
+        try weights.chosen?.project(
+            x, into: out, precision: pass.precision, arena: pass.arena, workers: pass.workers)
     case .plain(let parts):
         var first = 0
         for part in parts {

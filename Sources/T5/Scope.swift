@@ -10,7 +10,7 @@ package enum Scope: Sendable, Equatable {
     case crossAttention
     /// The projections of every feed-forward layer, of both stacks.
     case feedForward
-    /// `lm_head`, or the embedding table where it is the head as well.
+    /// `lm_head`; in a layout whose head is the embedding table, nothing.
     case head
     /// Of the head, the rows of these token ids: those that are avoided somewhere.
     case tokens([Int32])
@@ -29,9 +29,7 @@ package enum Scope: Sendable, Equatable {
         case .decoder: return all { $0.hasPrefix("decoder.") }
         case .crossAttention: return all { $0.contains(".EncDecAttention.") }
         case .feedForward: return all { $0.contains(".DenseReluDense.") }
-        case .head, .tokens:
-            let own = layout.index(of: "lm_head") ?? layout.index(of: "shared")
-            return own.map { [$0] } ?? []
+        case .head, .tokens: return layout.ownHead.map { [$0] } ?? []
         case .tensors(let names):
             var chosen: Set<Int> = []
             for name in names {

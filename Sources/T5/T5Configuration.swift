@@ -38,4 +38,22 @@ package struct T5Configuration: Sendable, Equatable {
 
     /// The width of all heads together: `num_heads * d_kv`; not always `d_model`.
     package var innerDim: Int { numHeads * dKV }
+
+    /// The same with an output head of its own, which goes on reading states times `headScale`.
+    package var withOwnHead: T5Configuration {
+        var own = self
+        own.tiesHead = own.numDecoderLayers == 0
+        return own
+    }
+
+    /// The same with the embedding table as its output head.
+    package var withTiedHead: T5Configuration {
+        var tied = self
+        tied.tiesHead = true
+        return tied
+    }
+
+    /// Whether two networks are the same but for where the output head lies: weights of one can
+    /// then be compared with those of the other.
+    package func fits(_ other: T5Configuration) -> Bool { withOwnHead == other.withOwnHead }
 }

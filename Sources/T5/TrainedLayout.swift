@@ -8,7 +8,7 @@ package struct TrainedLayout: Sendable, Equatable {
         case frozen
         /// Itself; its place among `slots`.
         case whole(Int)
-        /// The rows of some token ids; their place among `slots`.
+        /// Of the head, the rows of some token ids; their place among `slots`.
         case rows(Int, ids: [Int32])
         /// A change `scale * b a` of it; the places of both factors among `slots`.
         case factors(a: Int, b: Int)
@@ -72,6 +72,11 @@ package struct TrainedLayout: Sendable, Equatable {
     }
 
     package func isTrained(_ index: Int) -> Bool { shares[index] != .frozen }
+
+    /// Whether nothing below the output head is trained: the states that it reads never change.
+    package var trainsHeadAlone: Bool {
+        base.parameters.indices.allSatisfy { !isTrained($0) || $0 == base.ownHead }
+    }
 }
 
 extension Parameter {

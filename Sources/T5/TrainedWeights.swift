@@ -11,8 +11,6 @@ package final class TrainedWeights: Sendable {
     private let snapshot: WeightsSnapshot
     /// Plain copies of untrained weights that stand side by side with trained ones.
     private let copies: [FloatBuffer]
-    /// The table of which some rows are trained.
-    private let table: (index: Int, copy: FloatBuffer)?
 
     /// The snapshot's weights: factors make no change at first.
     ///
@@ -21,11 +19,11 @@ package final class TrainedWeights: Sendable {
     package init(_ layout: TrainedLayout, _ snapshot: WeightsSnapshot, seed: UInt64 = 0) throws {
         let values = try FloatBuffer(count: layout.flatCount, zeroed: true)
         var copies: [FloatBuffer] = []
-        var table: (index: Int, copy: FloatBuffer)?
         let views = SlotViews(layout) { values.base + layout.slots[$0].offset }
         network = try snapshot.network(
             projection: { indices, packed in
                 let adapters = views.adapters(indices)
+                if let chosen = views.chosen(indices) { return Projection(packed, chosen: chosen) }
                 guard indices.contains(where: { layout.shares[$0].needsPlain }) else {
                     return Projection(packed, adapters: adapters)
                 }
@@ -36,7 +34,6 @@ package final class TrainedWeights: Sendable {
                         index, into: UnsafeMutableBufferPointer(start: copy.base, count: copy.count)
                     )
                     copies.append(copy)
-                    if case .rows = layout.shares[index] { table = (index, copy) }
                     return Rows(base: copy.base, count: parameter.rows, width: parameter.columns)
                 }
                 return Projection(parts, adapters: adapters)
@@ -46,26 +43,53 @@ package final class TrainedWeights: Sendable {
         self.values = values
         self.snapshot = snapshot
         self.copies = copies
-        self.table = table
         reset(seed: seed)
     }
 
     /// The floats of untrained weights that it holds once more.
     package var copiedCount: Int { copies.reduce(0) { $0 + $1.count } }
 
+    /// What a snapshot has of the weights that a layout trains themselves, laid out likewise.
+    ///
+    /// - Parameter snapshot: of the layout's network; its head may be the embedding table where
+    ///   the layout's is not.
+    package static func values(
+        _ layout: TrainedLayout, of snapshot: WeightsSnapshot
+    ) throws -> FloatBuffer {
+        let values = try FloatBuffer(count: layout.flatCount, zeroed: true)
+        let snapshot = layout.base.ownHead == nil ? snapshot : snapshot.withOwnHead
+        for index in layout.shares.indices { read(index, layout, snapshot, into: values) }
+        return values
+    }
+
+    private static func read(
+        _ index: Int, _ layout: TrainedLayout, _ snapshot: WeightsSnapshot,
+        into values: FloatBuffer
+    ) {
+        switch layout.shares[index] {
+        case .frozen, .factors: break
+        case .whole(let slot):
+            let slot = layout.slots[slot]
+            snapshot.read(
+                index,
+                into: UnsafeMutableBufferPointer(
+                    start: values.base + slot.offset, count: slot.count))
+        case .rows(let slot, let ids):
+            let slot = layout.slots[slot]
+            for (row, id) in ids.enumerated() {
+                snapshot.read(
+                    index, rows: Int(id)..<Int(id) + 1,
+                    into: values.base + slot.offset + row * slot.columns)
+            }
+        }
+    }
+
     /// Returns to the snapshot's weights.
     package func reset(seed: UInt64) {
         for (index, share) in layout.shares.enumerated() {
             switch share {
             case .frozen: break
-            case .whole(let slot): snapshot.read(index, into: self.slot(slot))
-            case .rows(let slot, let ids):
-                guard let copy = table?.copy else { break }
-                snapshot.read(
-                    index, into: UnsafeMutableBufferPointer(start: copy.base, count: copy.count))
-                forEachRow(slot, ids) { own, whole, width in
-                    own.update(from: whole, count: width)
-                }
+            case .whole, .rows: Self.read(index, layout, snapshot, into: values)
             case .factors(let a, let b):
                 let first = self.slot(a)
                 let bound = 1 / Float(layout.slots[a].columns).squareRoot()
@@ -92,27 +116,6 @@ package final class TrainedWeights: Sendable {
                     from: other.values.base + other.layout.slots[from].offset + place * width,
                     count: width)
             }
-        }
-        publish()
-    }
-
-    /// Makes what was written to `values` the network's. Call after every change.
-    package func publish() {
-        guard let table, case .rows(let slot, let ids) = layout.shares[table.index] else { return }
-        forEachRow(slot, ids) { own, whole, width in whole.update(from: own, count: width) }
-    }
-
-    /// Calls `body` with a trained row, its place in the whole table, and their width.
-    private func forEachRow(
-        _ slot: Int, _ ids: [Int32],
-        _ body: (UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>, Int) -> Void
-    ) {
-        guard let copy = table?.copy else { return }
-        let slot = layout.slots[slot]
-        for (row, id) in ids.enumerated() {
-            body(
-                values.base + slot.offset + row * slot.columns,
-                copy.base + Int(id) * slot.columns, slot.columns)
         }
     }
 
@@ -150,8 +153,8 @@ extension TrainedLayout.Share {
     /// Whether the network reads it from a plain copy.
     fileprivate var needsPlain: Bool {
         switch self {
-        case .frozen, .factors: false
-        case .whole, .rows: true
+        case .frozen, .factors, .rows: false
+        case .whole: true
         }
     }
 }

@@ -25,14 +25,21 @@ package final class WeightsSnapshot: Sendable {
 
     /// Reads every weight once, a parameter at a time.
     ///
-    /// - Parameter read: writes parameter `index` of the layout, row-major float32.
+    /// - Parameters:
+    ///   - base: in float32; its memory serves for what `isKept`. nil: everything is read.
+    ///   - isKept: whether parameter `index` of the layout is that of `base`, which has the same
+    ///     index and shape there.
+    ///   - read: writes parameter `index` of the layout, row-major float32.
     /// - Throws: what `read` throws, or `UNSAY_E_MEMORY`.
     package convenience init(
         _ layout: ParameterLayout, _ configuration: T5Configuration, workers: Workers,
+        keeping base: WeightsSnapshot? = nil, isKept: (_ index: Int) -> Bool = { _ in false },
         read: (_ index: Int, _ into: UnsafeMutableBufferPointer<Float>) throws -> Void
     ) throws {
         let scratch = try FloatBuffer(count: layout.parameters.map(\.count).max() ?? 0)
-        try self.init(layout, configuration) { index, destination in
+        try self.init(
+            layout, configuration, kept: { isKept($0) ? base?.places[$0] : nil }
+        ) { index, destination in
             let parameter = layout.parameters[index]
             let base = destination.plain ?? scratch.base
             try read(index, UnsafeMutableBufferPointer(start: base, count: parameter.count))
@@ -104,10 +111,12 @@ package final class WeightsSnapshot: Sendable {
         }
     }
 
-    /// - Parameter fill: writes parameter `index` to its destination.
+    /// - Parameters:
+    ///   - kept: where parameter `index` lies already; nil if it has to be filled in.
+    ///   - fill: writes parameter `index` to its destination.
     private init(
         _ layout: ParameterLayout, _ configuration: T5Configuration,
-        _ precision: Precision = .float32,
+        _ precision: Precision = .float32, kept: (_ index: Int) -> Place? = { _ in nil },
         fill: (_ index: Int, Destination) throws -> Void
     ) throws {
         var places = [Place?](repeating: nil, count: layout.parameters.count)
@@ -121,6 +130,11 @@ package final class WeightsSnapshot: Sendable {
         func projection(_ names: [String]) throws -> Projection {
             let indices = try names.map(index)
             let parameters = indices.map { layout.parameters[$0] }
+            let known = indices.compactMap(kept)
+            if known.count == indices.count, case .outputs(let matrix, _) = known[0] {
+                for (index, place) in zip(indices, known) { places[index] = place }
+                return Projection(matrix)
+            }
             let matrix = try PackedMatrix(
                 outputs: parameters.reduce(0) { $0 + $1.rows }, inputs: parameters[0].columns,
                 precision: precision, inputBits: Self.inputBits(parameters[0].name))
@@ -136,6 +150,10 @@ package final class WeightsSnapshot: Sendable {
         func table(_ name: String) throws -> Rows {
             let index = try index(name)
             let parameter = layout.parameters[index]
+            if let known = kept(index), case .table(let buffer) = known {
+                places[index] = known
+                return Rows(base: buffer.base, count: parameter.rows, width: parameter.columns)
+            }
             let buffer = try FloatBuffer(count: parameter.count)
             try fill(index, Destination(matrix: nil, first: 0, plain: buffer.base))
             places[index] = .table(buffer)
@@ -153,6 +171,24 @@ package final class WeightsSnapshot: Sendable {
             }
             return place
         }
+    }
+
+    /// Gives a tied head a place of its own among the parameters: see `withOwnHead`.
+    private init(untying tied: WeightsSnapshot, table: Int) {
+        configuration = tied.configuration.withOwnHead
+        layout = tied.layout.withOwnHead
+        network = tied.network
+        precision = tied.precision
+        places = tied.places + [tied.places[table]]
+    }
+
+    /// The same weights with a head of its own, which holds what the embedding table holds and
+    /// lies where that lies: nothing is copied. Itself if the head is not the table.
+    package var withOwnHead: WeightsSnapshot {
+        guard configuration.tiesHead, configuration.numDecoderLayers > 0,
+            let table = layout.table
+        else { return self }
+        return WeightsSnapshot(untying: self, table: table)
     }
 
     /// What the inputs of int8 weights are rounded to. The inner states of the feed-forward

@@ -27,6 +27,11 @@ package final class FloatBuffer: @unchecked Sendable {
 
     deinit { free(base) }
 
+    /// Whether every bit is the same.
+    package func isEqual(to other: FloatBuffer) -> Bool {
+        count == other.count && memcmp(base, other.base, count * MemoryLayout<Float>.size) == 0
+    }
+
     /// From this size on, memory is asked for in huge pages: weights are then read through
     /// fewer page tables.
     private static let hugePage = 2 << 20

@@ -1,6 +1,6 @@
 import T5
 
-/// How far down a batch's backward pass has to go: to the lowest weight that is trained, and
+/// How far down a backward pass has to go: to the lowest weight that is trained, and
 /// no further.
 struct BackwardReach {
     /// The lowest layer of each stack that it reaches; nil where it leaves the stack alone.
@@ -14,20 +14,15 @@ struct BackwardReach {
     }
 
     /// - Parameter gradients: has rows where something is trained.
-    init(_ gradients: Network, _ batch: Batch) {
-        let embedding = gradients.embedding
-        func reads(_ ids: [Int32]) -> Bool {
-            guard embedding.isTrained else { return false }
-            return embedding.chosen.map { chosen in ids.contains { chosen.contains($0) } } ?? true
-        }
-        func lowest(_ stack: StackWeights?, _ ids: [Int32]) -> LayerPlace? {
-            guard !reads(ids) else { return .embedding }
+    init(_ gradients: Network) {
+        func lowest(_ stack: StackWeights?) -> LayerPlace? {
+            guard !gradients.embedding.isTrained else { return .embedding }
             return stack?.lowestTrained ?? (stack?.isTrained == true ? .finalNorm : nil)
         }
-        encoder = lowest(gradients.encoder, batch.inputs)
+        encoder = lowest(gradients.encoder)
         // The encoder is reached through every cross-attention.
         decoder = .lowest(
-            lowest(gradients.decoder, batch.decoderInputs),
+            lowest(gradients.decoder),
             encoder == nil ? nil : LayerPlace(block: 0, layer: .crossAttention))
     }
 

@@ -9,11 +9,14 @@ package final class Example: @unchecked Sendable {
     /// The reference's states at the marked positions, [marked, d_model], after the decoder's
     /// final norm: they never change, so they are computed once.
     package var reference: FloatBuffer?
-    /// The same of the model as it was when the session began, where that is not the
-    /// reference.
+    /// The same of the model as it was when the session began. Where nothing below the head is
+    /// trained, they are also what the trained head reads.
     package var original: FloatBuffer?
     /// The same of the model that drift is counted from, for guard pairs, if there is one.
     package var root: FloatBuffer?
+
+    /// For training a few rows of the head.
+    var fixed: FixedPositions?
 
     package init(input: [Int32], targets: [TokenTarget]) {
         self.input = input

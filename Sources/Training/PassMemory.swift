@@ -29,24 +29,36 @@ struct PassMemory {
         let prefix: String
     }
 
-    func peak(_ batch: Batch, _ reach: BackwardReach) -> Int {
+    /// - Parameter reach: nil for a pass that begins with states that examples keep.
+    func peak(_ batch: Batch, _ reach: BackwardReach?) -> Int {
         let sources = batch.sources.total, targets = batch.targets.total
         let marked = batch.markedRows.count
         let encoder = Side(
             rows: sources, sources: 0, longest: batch.sources.longest,
             ownKeys: packed(batch.sources), sourceKeys: 0, blocks: c.numLayers,
-            keeps: BackwardReach.keeps(reach.encoder, recomputes: options.recomputes),
+            keeps: BackwardReach.keeps(reach?.encoder, recomputes: options.recomputes),
             prefix: "encoder")
         let decoder = Side(
             rows: targets, sources: sources, longest: batch.targets.longest,
             ownKeys: packed(batch.targets, options.precision),
             sourceKeys: packed(batch.sources, options.precision),
             blocks: c.numDecoderLayers,
-            keeps: BackwardReach.keeps(reach.decoder, recomputes: options.recomputes),
+            keeps: BackwardReach.keeps(reach?.decoder, recomputes: options.recomputes),
             prefix: "decoder")
         var peak = 0
         var held = 0
         func need(_ more: Int) { peak = max(peak, held + more) }
+        let block = min(max(16, blockFloats / c.vocabSize), marked)
+        let kinds = columnsNeedReference ? 2 : 1
+        let logits = marked * d * kinds + block * c.vocabSize * (kinds + 1)
+        guard reach != nil else {
+            // All logits once, then the rows' alone.
+            let ofRows = chosenCount.map {
+                marked * (d + $0) + max(Self.panels($0, d), Self.panels(d, marked))
+            }
+            return max(logits + (ofRows == nil ? Self.panels(d, block) : 0), ofRows ?? 0)
+        }
+        let head = logits + marked * d + Self.panels(d, block)
         func forward(_ side: Side) {
             need(transient(side))
             held += kept(side)
@@ -54,18 +66,21 @@ struct PassMemory {
         }
         forward(encoder)
         forward(decoder)
-        let block = min(max(16, blockFloats / c.vocabSize), marked)
         let gradient = decoder.keeps == .nothing ? 0 : targets * d
         held += gradient
-        need(
-            marked * d * (columnsNeedReference ? 3 : 2)
-                + block * c.vocabSize * (columnsNeedReference ? 3 : 2)
-                + Self.panels(d, block))
+        need(head)
         guard decoder.keeps != .nothing else { return peak }
         if encoder.keeps != .nothing { held += sources * d }
         need(backward(decoder))
         if encoder.keeps != .nothing { need(backward(encoder)) }
         return peak
+    }
+
+    /// How many rows of the head are trained where the others are not.
+    private var chosenCount: Int? {
+        layout.shares.lazy.compactMap {
+            if case .rows(_, let ids) = $0 { ids.count } else { nil }
+        }.first
     }
 
     private func packed(_ keys: Ragged, _ precision: Precision = .float32) -> Int {
@@ -201,7 +216,8 @@ extension Trainer {
         let memory = PassMemory(
             configuration: configuration, layout: weights.layout, options: options,
             columnsNeedReference: settings.columns.needsReference)
-        return 4 * memory.peak(batch, BackwardReach(gradients.network, batch))
+        let reach = keepsStates && options.dropout == 0 ? nil : BackwardReach(gradients.network)
+        return 4 * memory.peak(batch, reach)
     }
 
     /// The bytes that are there from the start: weights, gradients, head.

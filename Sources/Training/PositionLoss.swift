@@ -19,7 +19,6 @@ struct PositionLoss {
     let factor: Float
     private(set) var result = TokenLoss()
 
-    private var alpha: Float { target.mark < 0 ? settings.alpha : 1 }
     private var written: Int { Int(target.id) }
     /// The ids that a term about probabilities alone is about.
     private var avoided: [Int32] { target.avoided }
@@ -48,13 +47,13 @@ struct PositionLoss {
     }
 
     /// What d is: `scratch` over `sum`; its logarithm is `reference` less `logSum`.
-    private struct Distribution {
+    struct Distribution {
         var sum: Float
         var logSum: Double
     }
 
     /// Takes the avoided ids out of the reference's logits and sums up.
-    private func fillTarget(_ reference: UnsafeMutableBufferPointer<Float>) -> Distribution? {
+    func fillTarget(_ reference: UnsafeMutableBufferPointer<Float>) -> Distribution? {
         for id in avoided {
             reference[Int(id)] =
                 settings.retain > 0 ? reference[Int(id)] + logf(settings.retain) : -.infinity
@@ -196,14 +195,38 @@ struct PositionLoss {
     private mutating func settle(
         _ value: Double, _ logSum: Double, _ sum: Float, isLevel: Bool = false
     ) -> (term: Float, normaliser: Float) {
-        result.probability = Double(logits[written] / sum)
-        result.term = value
-        var loss = Double(alpha) * value
-        let isCut = term.limit == .ceiling && loss > LossTerm.limitOfLikelihood
-        if isCut { loss = LossTerm.limitOfLikelihood }
-        result.loss = loss + Double(settings.zLoss) * logSum * logSum
-        return (
-            isLevel || isCut ? 0 : factor * alpha, 2 * settings.zLoss * Float(logSum) * factor
-        )
+        let settled = SettledTerm(
+            value, target, term, settings, logSum: logSum,
+            probability: Double(logits[written] / sum), factor: factor, isLevel: isLevel)
+        result = settled.loss
+        return (settled.pull, settled.normaliser)
+    }
+}
+
+/// A position's term with its alpha, limit and z-loss, and what their gradients are multiplied by.
+struct SettledTerm {
+    private(set) var loss = TokenLoss()
+    /// Multiplies the term's gradient by z.
+    let pull: Float
+    /// Multiplies p: the gradient of the z-loss.
+    let normaliser: Float
+
+    /// - Parameters:
+    ///   - logSum: log sum exp z.
+    ///   - probability: p of the written id.
+    ///   - isLevel: whether the term does not change with z here.
+    init(
+        _ value: Double, _ target: TokenTarget, _ term: LossTerm, _ settings: LossSettings,
+        logSum: Double, probability: Double, factor: Float, isLevel: Bool
+    ) {
+        let alpha = target.mark < 0 ? settings.alpha : 1
+        loss.probability = probability
+        loss.term = value
+        var own = Double(alpha) * value
+        let isCut = term.limit == .ceiling && own > LossTerm.limitOfLikelihood
+        if isCut { own = LossTerm.limitOfLikelihood }
+        loss.loss = own + Double(settings.zLoss) * logSum * logSum
+        pull = isLevel || isCut ? 0 : factor * alpha
+        normaliser = 2 * settings.zLoss * Float(logSum) * factor
     }
 }

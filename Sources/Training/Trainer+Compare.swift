@@ -17,8 +17,13 @@ extension Trainer {
         for batch in batches(of: examples, tokens: measuringTokens, decoderStart: start) {
             try between()
             pass.arena.reset()
+            if let rows {
+                try compareRows(
+                    batch, rows, key, head: originalHead, between: between, body)
+                continue
+            }
             let arena = pass.arena
-            let trained = try markedStates(batch, weights.network, pass)
+            let trained = try trainedStates(batch, pass)
             let original = try batch.keptStates(key, width: configuration.dModel, arena: arena)
             scaleForHead(trained, into: trained, pass)
             scaleForHead(original, into: original, pass)
@@ -31,9 +36,7 @@ extension Trainer {
             while first < trained.count {
                 try between()
                 let range = first..<min(first + block, trained.count)
-                try product(
-                    trained.rows(range), head.logits(pass), into: after.rows(0..<range.count),
-                    arena: arena, workers: workers)
+                try head.logits(trained.rows(range), into: after.rows(0..<range.count), pass)
                 try project(
                     original.rows(range), originalHead, into: before.rows(0..<range.count), pass)
                 let targets = Array(batch.markedTargets[range])

@@ -4,18 +4,57 @@ import T5
 import Tensors
 
 extension Trainer {
-    /// Head, softmax, loss and gradient in blocks of rows: logits of a whole batch never exist.
+    /// Whether the states that the head reads are those that examples keep: nothing below it is
+    /// trained.
+    var keepsStates: Bool { weights.layout.trainsHeadAlone }
+
+    /// The states of the marked rows, [marked, d_model], without dropout: those that the examples
+    /// keep where they never change.
+    func trainedStates(_ batch: Batch, _ pass: Pass) throws -> Rows {
+        guard keepsStates, batch.examples.allSatisfy({ $0.original != nil }) else {
+            return try markedStates(batch, weights.network, pass)
+        }
+        return try batch.keptStates(\.original, width: configuration.dModel, arena: pass.arena)
+    }
+
+    /// The loss of a batch by the states that a pass has just computed.
+    ///
+    /// - Parameters:
+    ///   - states: of every row of the decoder, [target rows, d_model].
+    ///   - dstates: their gradient is written to the marked rows.
     func headAndLoss(
-        _ batch: Batch, _ states: Rows, dstates: Rows?, gradient: Projection?,
+        _ batch: Batch, of states: Rows, dstates: Rows?, gradient: Projection,
+        normaliser: Double, _ pass: Pass, between: () throws -> Void
+    ) throws -> Sums {
+        let mark = pass.arena.mark()
+        defer { pass.arena.rewind(to: mark) }
+        let marked = try batch.pickMarked(states, arena: pass.arena)
+        let dmarked = try dstates.map { _ in try pass.arena.rows(marked.count, marked.width) }
+        let sums = try headAndLoss(
+            batch, marked, dstates: dmarked, gradient: gradient, normaliser: normaliser, pass,
+            between: between)
+        if let dstates, let dmarked {
+            for (index, row) in batch.markedRows.enumerated() {
+                dstates.rows(row..<row + 1).copy(from: dmarked.rows(index..<index + 1))
+            }
+        }
+        return sums
+    }
+
+    /// Head, softmax, loss and gradient in blocks of rows: logits of a whole batch never exist.
+    ///
+    /// - Parameters:
+    ///   - scaled: the states of the marked rows, [marked, d_model]; changed.
+    ///   - dstates: overwritten by the gradient of the marked rows' states, [marked, d_model].
+    func headAndLoss(
+        _ batch: Batch, _ scaled: Rows, dstates: Rows? = nil, gradient: Projection?,
         normaliser: Double, _ pass: Pass, between: () throws -> Void
     ) throws -> Sums {
         let arena = pass.arena
         let mark = arena.mark()
         defer { arena.rewind(to: mark) }
         let vocabulary = configuration.vocabSize
-        let scaled = try batch.pickMarked(states, arena: arena)
         scaleForHead(scaled, into: scaled, pass)
-        let dscaled = try dstates.map { _ in try arena.rows(scaled.count, scaled.width) }
         let reference = try keptReference(batch, pass)
 
         let block = max(16, blockFloats / vocabulary)
@@ -28,17 +67,16 @@ extension Trainer {
             try between()
             let range = first..<min(first + block, scaled.count)
             let z = logits.rows(0..<range.count)
-            try product(
-                scaled.rows(range), head.logits(pass), into: z, arena: arena, workers: workers)
+            try head.logits(scaled.rows(range), into: z, pass)
             let q = referenceLogits?.rows(0..<range.count)
             if let q, let reference {
                 try project(reference.rows(range), head.referenceLogits(pass), into: q, pass)
             }
             losses(
                 Array(batch.markedTargets[range]), z, q, scratch, normaliser: normaliser, &sums)
-            if let dscaled {
+            if let dstates {
                 try head.backwardInput(
-                    z, into: dscaled.rows(range), arena: arena, workers: workers)
+                    z, into: dstates.rows(range), arena: arena, workers: workers)
             }
             if let gradient {
                 try head.backwardWeight(
@@ -46,11 +84,7 @@ extension Trainer {
             }
             first = range.upperBound
         }
-        guard let dstates, let dscaled else { return sums }
-        scaleForHead(dscaled, into: dscaled, pass)
-        for (index, row) in batch.markedRows.enumerated() {
-            dstates.rows(row..<row + 1).copy(from: dscaled.rows(index..<index + 1))
-        }
+        if let dstates { scaleForHead(dstates, into: dstates, pass) }
         return sums
     }
 
@@ -78,6 +112,10 @@ extension Trainer {
                     factor: Float(Double(targets[row].weight) / normaliser))
             }
         }
+        add(results, of: targets, to: &sums)
+    }
+
+    func add(_ results: [TokenLoss], of targets: [TokenTarget], to sums: inout Sums) {
         for (target, result) in zip(targets, results)
         where settings.columns[target.mark].kind != .none {
             let weight = Double(target.weight)

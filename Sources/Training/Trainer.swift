@@ -32,10 +32,13 @@ package final class Trainer {
         weights = try TrainedWeights(layout, snapshot, seed: options.seed)
         gradients = try Gradients(layout, snapshot, isWhole: holdsGradients)
         self.snapshot = snapshot
+        // Rows alone are multiplied where they lie, and all logits once, exactly.
+        let isExact = weights.network.head.chosen != nil && options.dropout == 0
         head = try TrainedHead(
-            weights.network.head, reference: reference.network.head,
+            weights.network.head, isAlone: layout.trainsHeadAlone,
+            reference: reference.network.head,
             needsReference: settings.columns.needsReference, configuration,
-            precision: options.precision, workers: workers)
+            precision: isExact ? .float32 : options.precision, workers: workers)
     }
 
     package var pass: Pass { Pass(configuration, arena: arena, workers: workers) }
@@ -83,7 +86,6 @@ package final class Trainer {
 
     /// Makes the weights as they are now those that batches run on. Call after every change.
     package func publish() {
-        weights.publish()
         head.pack(weights.network.head, workers: workers)
     }
 
@@ -125,7 +127,17 @@ package final class Trainer {
         let pass = Pass(
             configuration, arena: arena, workers: workers, precision: options.precision,
             dropout: dropout)
-        let reach = BackwardReach(gradients.network, batch)
+        if let rows, dropout == nil {
+            return try rowLosses(
+                batch, rows, gradient: gradients.network.head, normaliser: normaliser, pass,
+                between: between)
+        }
+        if keepsStates, dropout == nil {
+            return try headAndLoss(
+                batch, trainedStates(batch, pass), gradient: gradients.network.head,
+                normaliser: normaliser, pass, between: between)
+        }
+        let reach = BackwardReach(gradients.network)
         let encoded = try runStack(
             batch.inputs, batch.sources, network.encoder, embedding: network.embedding,
             encoder: nil, keeps: BackwardReach.keeps(reach.encoder, recomputes: options.recomputes),
@@ -140,7 +152,7 @@ package final class Trainer {
             decoded.tape == nil
             ? nil : try arena.rows(decoded.states.count, decoded.states.width, zeroed: true)
         let sums = try headAndLoss(
-            batch, decoded.states, dstates: dstates, gradient: gradients.network.head,
+            batch, of: decoded.states, dstates: dstates, gradient: gradients.network.head,
             normaliser: normaliser, pass, between: between)
         guard let decoderTape = decoded.tape, let dstates, let lowest = reach.decoder else {
             return sums
@@ -184,9 +196,13 @@ extension Trainer {
             try between()
             let pass = pass
             pass.arena.reset()
-            let states = try decoderStates(batch, weights.network, pass)
+            if let rows {
+                sums += try rowLosses(
+                    batch, rows, gradient: nil, normaliser: normaliser, pass, between: between)
+                continue
+            }
             sums += try headAndLoss(
-                batch, states, dstates: nil, gradient: nil, normaliser: normaliser, pass,
+                batch, trainedStates(batch, pass), gradient: nil, normaliser: normaliser, pass,
                 between: between)
         }
         return sums

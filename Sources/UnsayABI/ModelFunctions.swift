@@ -15,7 +15,8 @@ final class ModelHandle: Sendable {
 
     init(_ model: Model) {
         self.model = model
-        names = model.layout.parameters.map { Self.copy($0.name.utf8CString) }
+        // A change may give the head a weight of its own.
+        names = model.layout.withOwnHead.parameters.map { Self.copy($0.name.utf8CString) }
         files = model.checkpoint.files.map { Self.copy($0.cString) }
     }
 

@@ -77,10 +77,11 @@ struct DeltaTests {
     func exact() throws {
         let delta = try makeDelta(old, new)
         #expect(
-            try bits(delta.applied(to: old.read, layout: layout, reverting: false))
+            try bits(delta.applied(to: old.read, layout: layout, reverting: false).read)
                 == bits(new.read))
         #expect(
-            try bits(delta.applied(to: new.read, layout: layout, reverting: true)) == bits(old.read)
+            try bits(delta.applied(to: new.read, layout: layout, reverting: true).read)
+                == bits(old.read)
         )
     }
 
@@ -108,11 +109,12 @@ struct DeltaTests {
             #expect(opened.metadata == delta.metadata)
             #expect(opened.tensors.map(\.name) == delta.tensors.map(\.name))
             #expect(
-                try bits(opened.applied(to: old.read, layout: layout, reverting: false))
+                try bits(opened.applied(to: old.read, layout: layout, reverting: false).read)
                     == bits(new.read))
             try opened.save(path)
             #expect(
-                try bits(Delta.open(path).applied(to: new.read, layout: layout, reverting: true))
+                try bits(
+                    Delta.open(path).applied(to: new.read, layout: layout, reverting: true).read)
                     == bits(old.read))
         }
     }
@@ -170,8 +172,9 @@ struct DeltaTests {
                     // that every other is refused in order, and none ends the process.
                     do {
                         _ = try bits(
-                            Delta.open(path).applied(to: old.read, layout: layout, reverting: false)
-                        )
+                            Delta.open(path).applied(
+                                to: old.read, layout: layout, reverting: false
+                            ).read)
                     } catch let failure as Failure {
                         #expect([UNSAY_E_FORMAT, UNSAY_E_MISMATCH].contains(failure.status))
                     }

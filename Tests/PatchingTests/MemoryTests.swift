@@ -44,7 +44,8 @@ struct PassMemoryTests {
         for (isGated, rank, dropout) in [(false, 0, Float(0)), (true, 0, 0.1), (true, 4, 0)] {
             if case .tokens = scope, rank > 0 { continue }
             for (sources, targets) in [(100, 20), (20, 70)] {
-                let snapshot = try snapshot(isGated: isGated)
+                var snapshot = try snapshot(isGated: isGated)
+                if case .tokens = scope { snapshot = snapshot.withOwnHead }
                 let trainer = try Trainer(
                     snapshot,
                     layout: TrainedLayout(snapshot.layout, scope: scope, rank: rank, alpha: 1),
@@ -59,6 +60,7 @@ struct PassMemoryTests {
                 for example in batch.examples {
                     let kept = try FloatBuffer(count: example.marked.count * 128, zeroed: true)
                     example.reference = kept
+                    example.original = kept
                 }
                 for _ in 0..<3 {
                     _ = try trainer.accumulate(

@@ -67,10 +67,10 @@ extension FuzzTarget {
     static func apply(delta bytes: UnsafeRawBufferPointer) throws {
         let delta = try Delta.parse(withDigest(bytes), named: "delta")
         let checkpoint = try tinyCheckpoint.get()
-        let read = try delta.applied(
+        let (layout, read) = try delta.applied(
             to: { try checkpoint.read($0, into: $1) }, layout: checkpoint.layout,
             reverting: false)
-        for (index, parameter) in checkpoint.layout.parameters.enumerated() {
+        for (index, parameter) in layout.parameters.enumerated() {
             let values = UnsafeMutableBufferPointer<Float>.allocate(capacity: parameter.count)
             defer { values.deallocate() }
             try read(index, values)

@@ -79,7 +79,9 @@ class BaseModel(Owner):
 
     @property
     def info(self) -> ModelInfo:
-        """Sizes and special ids, named as in config.json."""
+        """Sizes and special ids, named as in config.json; of a closed model, the last known."""
+        if not self._handle.closed:
+            self._info = self._read_info()
         return self._info
 
     @property
@@ -111,7 +113,14 @@ class BaseModel(Owner):
     def tensors(self) -> List[TensorInfo]:
         """Name and shape of every weight, in canonical order."""
         with self._handle as model:
-            return [self._tensor_info(model, index) for index in range(self._info.tensor_count)]
+            while True:
+                count = self.info.tensor_count
+                try:
+                    return [self._tensor_info(model, index) for index in range(count)]
+                except ArgumentError:
+                    # Unless another thread's change has taken the head's own weight away.
+                    if count == self.info.tensor_count:
+                        raise
 
     def _tensor_info(self, model: int, index: int) -> TensorInfo:
         raw = sized(t.TensorInfo)

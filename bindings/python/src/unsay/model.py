@@ -244,4 +244,4 @@ class Model(ScoringModel):
     def __repr__(self) -> str:
         if self._handle.closed:
             return f"Model({self._name!r}, closed)"
-        return f"Model({self._name!r}, {self._info.parameter_count:,} parameters)"
+        return f"Model({self._name!r}, {self.info.parameter_count:,} parameters)"
