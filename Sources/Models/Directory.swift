@@ -26,6 +26,13 @@ final class Directory: Sendable {
 
     deinit { close(descriptor) }
 
+    /// The path without links, `.` and `..`, from the root on; nil if nothing is there.
+    static func resolved(_ path: String) -> String? {
+        guard let real = realpath(path, nil) else { return nil }
+        defer { free(real) }
+        return String(cString: real)
+    }
+
     /// The folder of that name inside this one; nil if there is none.
     func subfolder(_ name: String) -> Directory? {
         let inner = openat(descriptor, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)

@@ -145,9 +145,13 @@ package final class Model: Sendable {
     }
 
     /// Writes the weights as they are now, in the layout they were opened from.
-    package func save(to folder: String) throws {
+    ///
+    /// - Parameter allowsRounding: as `saveCheckpoint` takes it.
+    package func save(to folder: String, allowsRounding: Bool = false) throws {
         let snapshot = try weights()
-        try saveCheckpoint(checkpoint, to: folder, values: { snapshot.read($0, into: $1) })
+        try saveCheckpoint(
+            checkpoint, to: folder, allowsRounding: allowsRounding,
+            values: { snapshot.read($0, into: $1) })
     }
 
     /// The fingerprint of the weights as they are now; remembered with them.

@@ -5,7 +5,7 @@ import Support
 /// The files of one model, in a folder or in memory: which there are, and where.
 struct ModelFolder {
     private enum Storage {
-        case folder(root: Directory, weights: Directory)
+        case folder(root: Directory, weights: Directory, path: String?)
         case memory([String: OnnxFile])
     }
 
@@ -37,7 +37,7 @@ struct ModelFolder {
         }
         guard let found else { throw Self.nothing(in: path) }
         name = path
-        storage = .folder(root: root, weights: found.weights)
+        storage = .folder(root: root, weights: found.weights, path: Directory.resolved(path))
         weightsPrefix = found.prefix
         modelNames = found.names
         links = allowLinks ? ONNX_LINKS_BLOBS : ONNX_LINKS_NONE
@@ -76,9 +76,13 @@ struct ModelFolder {
         )
     }
 
-    /// The source folder, where there is one.
-    var directory: Directory? {
-        if case .folder(let root, _) = storage { root } else { nil }
+    /// Whether `path` leads to the folder that was opened, or to what has taken its place since.
+    func isSource(_ path: String) -> Bool {
+        guard case .folder(let root, _, let opened) = storage,
+            let target = try? Directory(path)
+        else { return false }
+        return root.isSame(as: target)
+            || (opened != nil && Directory.resolved(path) == opened)
     }
 
     /// Opens every .onnx file with its external data.
@@ -86,7 +90,7 @@ struct ModelFolder {
         let models = try modelNames.map { name in
             let file: OnnxFile
             switch storage {
-            case .folder(_, let weights):
+            case .folder(_, let weights, _):
                 file = try OnnxFile(
                     folder: weights.descriptor, name: name, links: ONNX_LINKS_ANY)
             case .memory(let files):
@@ -136,7 +140,7 @@ struct ModelFolder {
 
     private func openExternal(_ location: String) throws -> OnnxFile {
         switch storage {
-        case .folder(_, let weights):
+        case .folder(_, let weights, _):
             return try OnnxFile(folder: weights.descriptor, name: location, links: links)
         case .memory(let files):
             guard let file = files[weightsPrefix + location] else {
@@ -152,7 +156,7 @@ struct ModelFolder {
         switch storage {
         case .memory(let files):
             return files[weightsPrefix + name] ?? files[name]
-        case .folder(let root, let weights):
+        case .folder(let root, let weights, _):
             for directory in [weights, root] where directory.isRegularFile(name) {
                 return try OnnxFile(
                     folder: directory.descriptor, name: name, links: ONNX_LINKS_ANY)
@@ -170,7 +174,7 @@ struct ModelFolder {
         case .memory(let files):
             return files.filter { isCopied($0.key) }.sorted { $0.key < $1.key }
                 .map { ($0.key, $0.value) }
-        case .folder(let root, let weights):
+        case .folder(let root, let weights, _):
             let places =
                 weightsPrefix.isEmpty ? [("", root)] : [("", root), (weightsPrefix, weights)]
             return try places.flatMap { prefix, directory in

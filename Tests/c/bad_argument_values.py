@@ -13,6 +13,7 @@ GOOD: Dict[Union[str, Tuple[str, str]], str] = {
     ("unsay_set_log", "minimum"): "UNSAY_LOG_WARNING",
     ("unsay_model_open", "folder"): "w->folder",
     ("unsay_model_save", "folder"): "w->saved_path",
+    ("unsay_model_save_rounded", "folder"): "w->saved_path",
     ("unsay_session_save", "path"): "w->state_path",
     ("unsay_session_load", "path"): "w->state_path",
     ("unsay_delta_open", "path"): "w->delta_path",

@@ -23,9 +23,11 @@ from .classifier import Classifier
 from .delta import Delta
 from .errors import (
     ArgumentError,
+    ArgumentTypeError,
     BusyError,
     CancelledError,
     CapacityError,
+    ClosedError,
     DivergedError,
     Error,
     FormatError,
@@ -62,8 +64,8 @@ from .results import (
 __version__ = "0.1.0"
 
 __all__ = [
-    "ArgumentError", "BusyError", "CancelledError", "CapacityError", "ChangedOutput",
-    "Classifier", "ClassifierInfo", "Delta", "DeltaInfo", "DivergedError", "Encoding", "Error",
+    "ArgumentError", "ArgumentTypeError", "BusyError", "CancelledError", "CapacityError",
+    "ChangedOutput", "Classifier", "ClassifierInfo", "ClosedError", "Delta", "DeltaInfo", "DivergedError", "Encoding", "Error",
     "Evaluation", "FormatError", "GenerateOptions", "Gradients", "GuardError", "IOFailure",
     "InternalError", "MismatchError", "Model", "ModelInfo", "NotFoundError",
     "OutOfMemoryError", "Output", "Patch", "PatchReport", "Plan", "PlannedMark", "Report",
