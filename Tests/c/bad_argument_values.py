@@ -41,6 +41,7 @@ GOOD: Dict[Union[str, Tuple[str, str]], str] = {
     ("unsay_finetune", "steps"): "1",
     ("unsay_delta_squash", "deltas"): "(const unsay_delta *const *)&w->delta",
     ("unsay_model_applied", "index"): "0",
+    ("unsay_model_list_applied", "struct_size"): "sizeof(unsay_delta_info)",
     ("unsay_result_count", "input"): "0",
     ("unsay_result_get", "input"): "0",
     ("unsay_result_get", "rank"): "0",

@@ -65,10 +65,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ArgumentError", "ArgumentTypeError", "BusyError", "CancelledError", "CapacityError",
-    "ChangedOutput", "Classifier", "ClassifierInfo", "ClosedError", "Delta", "DeltaInfo", "DivergedError", "Encoding", "Error",
-    "Evaluation", "FormatError", "GenerateOptions", "Gradients", "GuardError", "IOFailure",
-    "InternalError", "MismatchError", "Model", "ModelInfo", "NotFoundError",
-    "OutOfMemoryError", "Output", "Patch", "PatchReport", "Plan", "PlannedMark", "Report",
-    "StateError", "Step", "Sweep", "TensorChange", "TensorInfo", "TextError", "Trial",
-    "UnsupportedError", "build_info", "marks", "open", "open_buffers", "token_losses", "version",
+    "ChangedOutput", "Classifier", "ClassifierInfo", "ClosedError", "Delta", "DeltaInfo",
+    "DivergedError", "Encoding", "Error", "Evaluation", "FormatError", "GenerateOptions",
+    "Gradients", "GuardError", "IOFailure", "InternalError", "MismatchError", "Model",
+    "ModelInfo", "NotFoundError", "OutOfMemoryError", "Output", "Patch", "PatchReport", "Plan",
+    "PlannedMark", "Report", "StateError", "Step", "Sweep", "TensorChange", "TensorInfo",
+    "TextError", "Trial", "UnsupportedError", "build_info", "marks", "open", "open_buffers",
+    "token_losses", "version",
 ]  # fmt: skip

@@ -18,6 +18,11 @@ from .results import Encoding, Floats, ModelInfo, Output, TensorInfo
 
 def view(values: Any, shape: Tuple[int, ...]) -> Floats:
     """A float array of the C library as a shaped memoryview, without a copy."""
+    if 0 in shape:  # Which memoryview.cast refuses.
+        kind: Any = c_float
+        for count in reversed(shape):
+            kind = kind * count
+        return memoryview(kind())
     return memoryview(values).cast("B").cast("f", shape)
 
 

@@ -21,7 +21,7 @@ class Handle:
     _pointer: Optional[int] = None
 
     def __init__(self, made: Any, release: Callable[[int], None], name: str, maker: str) -> None:
-        """`made` is where the library has put the pointer, `maker` what a program calls for that."""
+        """`made` is where the library put the pointer, `maker` what a program calls for one."""
         self._pointer = instance(made, c_void_p, name, f"one made by {maker}").value
         self._release = release
         self._name = name

@@ -84,7 +84,9 @@ def pairs_of(pairs: Any, name: str = "pairs") -> Tuple[List[One], List[One]]:
 
 
 def _pair(pair: Any, name: str) -> Tuple[One, One]:
-    if hasattr(type(pair), "keys") and (is_mapping(pair) or "input" in pair.keys()):
+    if "input" in getattr(type(pair), "_fields", ()):
+        pair = pair._asdict()  # A named tuple, such as a row of DataFrame.itertuples.
+    if hasattr(type(pair), "keys") and (is_mapping(pair) or "input" in list(pair.keys())):
         parts = [_under(pair, INPUT, name), _under(pair, OUTPUT, name)]
     elif isinstance(pair, (Output, Encoding)):
         raise wrong(name, PAIR, pair)
@@ -129,8 +131,7 @@ def _rows(value: Any) -> Optional[List[Any]]:
 def _rows_of_columns(value: Any, name: str) -> List[Any]:
     """The rows of a mapping that is one row itself, or holds columns."""
     (inputs, is_row), (outputs, is_too) = (
-        several(_under(value, keys, name), f"{name}[{keys[0]!r}]", keys)
-        for keys in (INPUT, OUTPUT)
+        several(_under(value, keys, name), f"{name}[{keys[0]!r}]", keys) for keys in (INPUT, OUTPUT)
     )
     if is_row != is_too or len(inputs) != len(outputs):
         raise ArgumentError(f"{name}: {len(inputs)} inputs, but {len(outputs)} outputs")
@@ -203,7 +204,7 @@ def positions_of(positions: Any, name: str) -> "array[int]":
     if not is_mapping(positions):
         raise wrong(name, "a mapping of positions to ids", positions)
     pairs = array("i")
-    for position in positions.keys():
+    for position in list(positions.keys()):
         place = integer(position, f"a position of {name}")
         ids = positions[position]
         for id in int32s([ids] if is_integer(ids) else ids, f"{name}[{place}]"):
@@ -213,5 +214,7 @@ def positions_of(positions: Any, name: str) -> "array[int]":
 
 def is_empty(value: Any) -> bool:
     """True for None and for what has a length of 0."""
-    return value is None or (hasattr(type(value), "__len__") and len(value) == 0)
-
+    try:
+        return value is None or len(value) == 0
+    except TypeError:
+        return False

@@ -1,20 +1,18 @@
 """Marks from phrases, character ranges or a corrected text."""
 
 from ctypes import byref, c_char_p, c_int8, c_int32, c_size_t
-from typing import TYPE_CHECKING, Any, List, Optional, Sequence, Tuple, Union
+from typing import Any, List, Optional, Sequence, Tuple, Union
 
 from . import _types as t
+from ._base import BaseModel
+from ._inputs import OUTPUT, One, Sequences, Tokens, is_empty, one, ranges_of
 from ._library import functions
-from ._sessions import choice
-from ._text import Sequences, Tokens, to_bytes, utf8
+from ._text import to_bytes
+from ._values import c_string, choice, found, instance, is_integer, listed
 from .errors import ArgumentError, CapacityError
-from .results import Output
 
-if TYPE_CHECKING:
-    from ._base import BaseModel
-
-Avoid = Union[str, Sequence[Union[str, Tuple[int, int]]]]
-"""A phrase, or a list of phrases and character ranges."""
+Avoid = Union[str, Tuple[int, int], Sequence[Union[str, Tuple[int, int]]]]
+"""A phrase, a character range, or a list of these."""
 
 
 def _filled(function: Any, *arguments: Any) -> List[int]:
@@ -32,7 +30,7 @@ def _filled(function: Any, *arguments: Any) -> List[int]:
 
 
 def marks(
-    model: "BaseModel",
+    model: BaseModel,
     output: Tokens,
     *,
     avoid: Optional[Avoid] = None,
@@ -43,45 +41,51 @@ def marks(
 
     Arguments as of `Patch.add`; that nothing matches is no error here.
     """
-    return _found(model, output, avoid, better, choice(t.EXTENTS, extent, "extent"))
+    if avoid is not None and better is not None:
+        raise ArgumentError("give one of avoid and better, not both")
+    number = choice(t.EXTENTS, extent, "extent")
+    instance(model, BaseModel, "model", "a Model")
+    return _found(model, one(output, "output", OUTPUT), avoid, better, number)
 
 
 def _found(
-    model: "BaseModel",
-    output: Tokens,
+    model: BaseModel,
+    output: One,
     avoid: Optional[Avoid],
     better: Optional[Tokens],
     extent: int,
 ) -> List[int]:
     if better is not None:
-        return _by_difference(model, output, better, extent)
-    return _by_avoid(model, output, avoid or [], extent)
+        return _by_difference(model, output, one(better, "better", OUTPUT), extent)
+    return _by_avoid(model, output, [] if avoid is None else avoid, extent)
 
 
 def marks_for(
-    model: "BaseModel",
-    output: Tokens,
+    model: BaseModel,
+    output: One,
     avoid: Optional[Avoid],
     better: Optional[Tokens],
     extent: int,
 ) -> List[int]:
     """One mark per token of `output`; `ArgumentError` if none says AVOID."""
     marks = _found(model, output, avoid, better, extent)
-    what = "the corrected output" if better is not None else repr(avoid)
     if t.AVOID not in marks:
-        shown = output if isinstance(output, (str, Output)) else model.decode(output)
+        shown = output if isinstance(output, str) else model.decode(output)
         if better is not None:
-            raise ArgumentError(f"nothing matches: {what} replaces no token of {str(shown)!r}")
-        raise ArgumentError(f"nothing matches {what} in {str(shown)!r}")
+            raise ArgumentError(
+                f"nothing matches: the corrected output replaces no token of {shown!r}"
+            )
+        raise ArgumentError(f"nothing matches {found(avoid)} in {shown!r}")
     return marks
 
 
 def marks_of_triple(
-    model: "BaseModel", output: Tokens, corrected: Tokens, converter: int
+    model: BaseModel, output: Tokens, corrected: Tokens, converter: int
 ) -> Tuple[List[int], bool]:
     """One mark per token of the example that a converter makes, and whether its output is
     the corrected one."""
-    outs, betters = Sequences([output], "output"), Sequences([corrected], "corrected")
+    outs = Sequences([one(output, "output", OUTPUT)], "output")
+    betters = Sequences([one(corrected, "corrected", OUTPUT)], "corrected")
     uses_corrected = c_int32()
     capacity, count = 256, c_size_t()
     with model._handle as pointer:
@@ -99,18 +103,16 @@ def marks_of_triple(
                 capacity = count.value
 
 
-def _by_difference(model: "BaseModel", output: Tokens, better: Tokens, extent: int) -> List[int]:
+def _by_difference(model: BaseModel, output: One, better: One, extent: int) -> List[int]:
     outs, betters = Sequences([output], "output"), Sequences([better], "better")
     with model._handle as pointer:
         return _filled(functions.mark_difference, pointer, outs.array, betters.array, extent)
 
 
-def _by_avoid(model: "BaseModel", output: Tokens, avoid: Avoid, extent: int) -> List[int]:
-    wanted = [avoid] if isinstance(avoid, str) else list(avoid)
-    phrases = [utf8(item, "phrase") for item in wanted if isinstance(item, str)]
-    ranges = [item for item in wanted if not isinstance(item, str)]
-    if any(b"\0" in phrase for phrase in phrases):
-        raise ArgumentError("a phrase to avoid holds a NUL character")
+def _by_avoid(model: BaseModel, output: One, avoid: Any, extent: int) -> List[int]:
+    wanted = [avoid] if isinstance(avoid, str) else _listed(avoid)
+    phrases = [c_string(item, "a phrase of avoid") for item in wanted if isinstance(item, str)]
+    ranges = ranges_of([item for item in wanted if not isinstance(item, str)], "avoid")
     found = []
     outs = Sequences([output], "output")
     with model._handle as pointer:
@@ -127,15 +129,21 @@ def _by_avoid(model: "BaseModel", output: Tokens, avoid: Avoid, extent: int) -> 
     return [min(marks) for marks in zip(*found)]
 
 
-def _spans(model: "BaseModel", output: Tokens, ranges: Sequence[Any]) -> Any:
-    text = str(output) if isinstance(output, (str, Output)) else model.decode(output)
-    try:
-        pairs = [(int(begin), int(end)) for begin, end in ranges]
-    except (TypeError, ValueError):
-        raise ArgumentError(
-            f"avoid takes phrases or character ranges (begin, end), found {ranges!r}"
-        ) from None
-    spans = (t.Span * len(pairs))()
-    for span, (begin, end) in zip(spans, to_bytes(text, pairs)):
+def _listed(avoid: Any) -> List[Any]:
+    expected = "phrases or character ranges (begin, end)"
+    items = listed(avoid, "avoid", expected, ordered=False)
+    is_range = len(items) == 2 and all(map(is_integer, items))
+    return [tuple(items)] if is_range else items
+
+
+def avoids(avoid: Any) -> bool:
+    """Whether something is to be avoided, rather than None or an empty list."""
+    return not is_empty(avoid)
+
+
+def _spans(model: BaseModel, output: One, ranges: List[Tuple[int, int]]) -> Any:
+    text = output if isinstance(output, str) else model.decode(output)
+    spans = (t.Span * len(ranges))()
+    for span, (begin, end) in zip(spans, to_bytes(text, ranges)):
         span.begin, span.end = begin, end
     return spans

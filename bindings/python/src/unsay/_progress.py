@@ -13,9 +13,11 @@ Progress = Union[bool, Callable[[Step], Any], None]
 
 def asked(progress: Any) -> Any:
     """What `progress` asks for: True, a function, or None for nothing."""
-    if progress is not None and not is_bool(progress) and not callable(progress):
+    if progress is None or is_bool(progress):
+        return True if progress else None
+    if not callable(progress):
         raise wrong("progress", "True, False or a function", progress)
-    return (bool(progress) or None) if progress is None or is_bool(progress) else progress
+    return progress
 
 
 class Line:

@@ -31,13 +31,16 @@ class ScoringModel(TrainableModel):
         `.log_probs` holds the logarithm of each token's probability, `.total` their sum.
         Ctrl-C stops it after the pairs in progress.
         """
-        (first, single), (second, is_one) = several(inputs, "inputs"), several(
-            outputs, "outputs", OUTPUT
-        )
-        if single != is_one or len(first) != len(second):
-            shown = ["one" if only else str(len(some)) for some, only in
-                     ((first, single), (second, is_one))]
-            raise ArgumentError(f"{shown[0]} inputs, but {shown[1]} outputs: give one for each")
+        first, single = several(inputs, "inputs")
+        second, is_one = several(outputs, "outputs", OUTPUT)
+        if single != is_one:
+            raise ArgumentError(
+                "inputs and outputs: expected one of each or a list of each, found "
+                f"{'one input' if single else 'a list of inputs'} and "
+                f"{'one output' if is_one else 'a list of outputs'}"
+            )
+        if len(first) != len(second):
+            raise ArgumentError(f"{len(first)} inputs, but {len(second)} outputs")
         ins, outs = Sequences(first), Sequences(second, "output")
         if ins.count == 0:
             return []

@@ -108,8 +108,9 @@ class Session:
             options.tensors = (c_char_p * len(names))(*names)
         fields(options, values)
         options.reference, options.root = reference, root
-        if function(on_gradients, "on_gradients") is not None:
-            self._hook = self._gradients_function(on_gradients)
+        hook = function(on_gradients, "on_gradients")
+        if hook is not None:
+            self._hook = self._gradients_function(hook)
             options.on_gradients = self._hook
         out = c_void_p()
         functions.session_create(model, byref(options), byref(out))

@@ -126,6 +126,7 @@ class TrainableModel(BaseModel):
         """
         steps = integer(steps, "steps", low=0)
         resumes = flag(resume, "resume")
+        saves = save_every is not None and integer(save_every, "save_every", low=0) > 0
         if resumes and state_path is None:
             raise ArgumentError("resume: expected a state_path to go on from, found None")
         known = inspect.signature(self.patch).parameters.keys() - {"loss"}
@@ -146,7 +147,7 @@ class TrainableModel(BaseModel):
                 max_steps=max(0, steps - done),
                 evaluate_every=evaluate_every if evaluate_every is not None else max(1, steps),
                 patience=patience,
-                state_path=state_path if save_every else None,
+                state_path=state_path if saves else None,
                 save_every=save_every,
                 progress=progress,
             )

@@ -24,6 +24,7 @@ FIELDS = {
     "tokenizer_path": "tokenizer",
     "allowed_tokens": "prefix_allowed_tokens_fn",
     "on_logits": "logits_processor",
+    "sequence_bias_values": "the biases of sequence_bias",
 }
 
 

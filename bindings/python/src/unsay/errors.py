@@ -12,8 +12,9 @@ from typing import Dict, Optional, Type
 
 __all__ = [
     "ArgumentError", "ArgumentTypeError", "BusyError", "CancelledError", "CapacityError",
-    "ClosedError", "DivergedError", "Error", "FormatError", "GuardError", "IOFailure", "InternalError", "MismatchError",
-    "NotFoundError", "OutOfMemoryError", "StateError", "TextError", "UnsupportedError",
+    "ClosedError", "DivergedError", "Error", "FormatError", "GuardError", "IOFailure",
+    "InternalError", "MismatchError", "NotFoundError", "OutOfMemoryError", "StateError",
+    "TextError", "UnsupportedError",
 ]  # fmt: skip
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from ._options import GenerateOptions
 
+
 def open(
     path: Path,
     *,
@@ -71,7 +72,7 @@ def open_buffers(
     """Opens the files of a model folder from memory: name -> content."""
     if not is_mapping(files):
         raise wrong("files", "a mapping of names to bytes", files)
-    contents = {name: _content(files[name], f"files[{name!r}]") for name in files.keys()}
+    contents = {name: _content(files[name], f"files[{name!r}]") for name in list(files.keys())}
     buffers = (t.Buffer * max(1, len(contents)))()
     for buffer, (name, content) in zip(buffers, contents.items()):
         buffer.name, buffer.size = c_string(name, "a name in files"), len(content)
