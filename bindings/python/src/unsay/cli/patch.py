@@ -132,7 +132,7 @@ def run(options: argparse.Namespace) -> int:
             if held_out is not None:
                 held_out.add_to(patch, options, held_out=True)
             if guard is not None:
-                patch.guard(guard.pairs())
+                guard.add_as_guard(patch)
             elif not options.plan:
                 note("there is no --guard: nothing watches what else changes")
             if options.plan:
