@@ -153,6 +153,9 @@ def test_pairs_may_be_rows_columns_or_tuples(model, name):
 def test_one_row_is_one_pair(model):
     pair = (TEXTS[0], OUTPUTS[0])
     assert guarded(model, {"input": pair[0], "output": pair[1]}) == guarded(model, [pair])
+    row = Series(pair, ["input", "target"])
+    assert guarded(model, row) == guarded(model, [pair])
+    assert model.generate(row, **SHORT) == model.generate(pair[0], **SHORT)
     ids = model.encode(pair[0]).ids, model.encode(pair[1]).ids
     assert guarded(model, {"input": ids[0], "output": ids[1]}) == guarded(model, [pair])
 

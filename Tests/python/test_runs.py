@@ -395,3 +395,14 @@ def test_a_plan_is_made_once_and_again_where_examples_were_added(tiny):
         assert patch.plan() == guarded
         patch.rollback()
         assert patch.plan() == guarded
+
+
+def test_a_state_that_cannot_be_written_is_told_before_training(tiny, tmp_path):
+    steps = []
+    with tiny.patch(**FREE) as patch:
+        add(patch)
+        with pytest.raises(FileNotFoundError, match="absent/state"):
+            patch.run(state_path=tmp_path / "absent/state", save_every=50, progress=steps.append)
+    with pytest.raises(OSError, match="Is a directory"):
+        tiny.finetune(PAIRS, steps=3, state_path=tmp_path, save_every=2, progress=steps.append)
+    assert steps == [] and list(tmp_path.iterdir()) == []

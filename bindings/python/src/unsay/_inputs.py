@@ -51,7 +51,7 @@ def one(value: Any, name: str, keys: Sequence[str] = INPUT) -> One:
         return value
     if isinstance(value, (Output, Encoding)):
         return int32s(value, name)
-    if is_mapping(value):
+    if _is_row(value):
         return one(_under(value, keys, name), name, keys)
     items = listed(value, name, ONE)
     if items and not is_integer(items[0]):
@@ -63,7 +63,7 @@ def several(value: Any, name: str, keys: Sequence[str] = INPUT) -> Tuple[List[On
     """Many texts or lists of ids; and True if the caller gave only one, not in a list."""
     value = _whole(value)
     rows = _rows(value)
-    if rows is None and is_mapping(value):
+    if rows is None and _is_row(value):
         return several(_under(value, keys, name), name, keys)
     if isinstance(value, (str, Output, Encoding)):
         return [one(value, name)], True
@@ -76,7 +76,7 @@ def several(value: Any, name: str, keys: Sequence[str] = INPUT) -> Tuple[List[On
 def pairs_of(pairs: Any, name: str = "pairs") -> Tuple[List[One], List[One]]:
     """The inputs and the outputs of pairs."""
     rows = _rows(pairs)
-    if rows is None and is_mapping(pairs):
+    if rows is None and _is_row(pairs):
         rows = _rows_of_columns(pairs, name)
     items = listed(pairs, name, f"a list of {PAIR}") if rows is None else rows
     split = [_pair(item, f"{name}[{index}]") for index, item in enumerate(items)]
@@ -86,7 +86,7 @@ def pairs_of(pairs: Any, name: str = "pairs") -> Tuple[List[One], List[One]]:
 def _pair(pair: Any, name: str) -> Tuple[One, One]:
     if "input" in getattr(type(pair), "_fields", ()):
         pair = pair._asdict()  # A named tuple, such as a row of DataFrame.itertuples.
-    if hasattr(type(pair), "keys") and (is_mapping(pair) or "input" in list(pair.keys())):
+    if _is_row(pair):
         parts = [_under(pair, INPUT, name), _under(pair, OUTPUT, name)]
     elif isinstance(pair, (Output, Encoding)):
         raise wrong(name, PAIR, pair)
@@ -100,6 +100,14 @@ def _pair(pair: Any, name: str) -> Tuple[One, One]:
 def _whole(value: Any) -> Any:
     """What an array without dimensions holds."""
     return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+
+
+def _is_row(value: Any) -> bool:
+    """True for a mapping, and for an array with labels of which one is "input"."""
+    if not hasattr(type(value), "keys"):
+        return False
+    labels = value.keys() if not is_mapping(value) else INPUT
+    return INPUT[0] in labels
 
 
 def _under(row: Any, keys: Sequence[str], name: str) -> Any:

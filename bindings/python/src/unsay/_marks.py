@@ -1,7 +1,7 @@
 """Marks from phrases, character ranges or a corrected text."""
 
 from ctypes import byref, c_char_p, c_int8, c_int32, c_size_t
-from typing import Any, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 from . import _types as t
 from ._base import BaseModel
@@ -10,6 +10,7 @@ from ._library import functions
 from ._text import to_bytes
 from ._values import c_string, choice, found, instance, is_integer, listed
 from .errors import ArgumentError, CapacityError
+from .results import PlannedMark
 
 Avoid = Union[str, Tuple[int, int], Sequence[Union[str, Tuple[int, int]]]]
 """A phrase, a character range, or a list of these."""
@@ -113,20 +114,20 @@ def _by_avoid(model: BaseModel, output: One, avoid: Any, extent: int) -> List[in
     wanted = [avoid] if isinstance(avoid, str) else _listed(avoid)
     phrases = [c_string(item, "a phrase of avoid") for item in wanted if isinstance(item, str)]
     ranges = ranges_of([item for item in wanted if not isinstance(item, str)], "avoid")
-    found = []
+    marked = []
     outs = Sequences([output], "output")
     with model._handle as pointer:
         if phrases:
             texts = (c_char_p * len(phrases))(*phrases)
-            found.append(
+            marked.append(
                 _filled(functions.mark_phrases, pointer, outs.array, texts, len(phrases), extent)
             )
         if ranges or not phrases:  # nothing to avoid: one mark per token all the same
             spans = _spans(model, output, ranges)
-            found.append(
+            marked.append(
                 _filled(functions.mark_spans, pointer, outs.array, spans, len(spans), extent)
             )
-    return [min(marks) for marks in zip(*found)]
+    return [min(marks) for marks in zip(*marked)]
 
 
 def _listed(avoid: Any) -> List[Any]:
@@ -147,3 +148,24 @@ def _spans(model: BaseModel, output: One, ranges: List[Tuple[int, int]]) -> Any:
     for span, (begin, end) in zip(spans, to_bytes(text, ranges)):
         span.begin, span.end = begin, end
     return spans
+
+
+def spellings(model: BaseModel, marks: Sequence[PlannedMark]) -> Dict[str, int]:
+    """The runs of tokens that are avoided, as the vocabulary spells them, and how often each is,
+    the most frequent first."""
+    runs: Dict[str, int] = {}
+    previous: Optional[PlannedMark] = None
+    text = ""
+    for mark in marks:
+        piece = model.piece(mark.id) or f"<{mark.id}>"
+        follows = previous is not None and (previous.example, previous.position + 1) == (
+            mark.example,
+            mark.position,
+        )
+        if text and not follows:
+            runs[text] = runs.get(text, 0) + 1
+        text = f"{text} {piece}" if follows else piece
+        previous = mark
+    if text:
+        runs[text] = runs.get(text, 0) + 1
+    return dict(sorted(runs.items(), key=lambda item: (-item[1], item[0])))

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 import time
 from ctypes import (
     POINTER,
@@ -17,9 +18,11 @@ from ctypes import (
     cast,
     pointer,
 )
+from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 from . import _types as t
+from ._files import require_file
 from ._handle import Handle
 from ._inputs import One, Sequences, marks_of, positions_of
 from ._interrupt import Interrupts
@@ -78,6 +81,8 @@ def run_options(values: Dict[str, Any]) -> Any:
     state_path = values.pop("state_path", None)
     if state_path is not None:
         options.state_path = path_bytes(state_path, "state_path")
+        # Before the training that would end with the first save.
+        require_file(Path(os.fsdecode(state_path)))
     fields(options, values)
     return options
 

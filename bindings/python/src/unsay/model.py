@@ -26,7 +26,7 @@ from ._hypotheses import outputs_of
 from ._inputs import One, Sequences, Tokens, one, several
 from ._library import functions, initialised
 from ._scoring import ScoringModel
-from ._values import Path, c_string, choice, fields, flag, is_mapping, path_bytes, wrong
+from ._values import Path, c_string, choice, fields, flag, found, is_mapping, path_bytes, wrong
 from .errors import ArgumentError, CancelledError, Error
 from .results import Output
 
@@ -72,7 +72,7 @@ def open_buffers(
     """Opens the files of a model folder from memory: name -> content."""
     if not is_mapping(files):
         raise wrong("files", "a mapping of names to bytes", files)
-    contents = {name: _content(files[name], f"files[{name!r}]") for name in list(files.keys())}
+    contents = {name: _content(files[name], f"files[{found(name)}]") for name in list(files.keys())}
     buffers = (t.Buffer * max(1, len(contents)))()
     for buffer, (name, content) in zip(buffers, contents.items()):
         buffer.name, buffer.size = c_string(name, "a name in files"), len(content)

@@ -19,16 +19,16 @@ from typing import (
 from . import _types as t
 from ._base import BaseModel
 from ._handle import Owner
-from ._inputs import INPUT, OUTPUT, One, Pair, Tokens, one, pairs_of, several
+from ._inputs import OUTPUT, One, Pair, Tokens, one, pairs_of, several
 from ._library import functions
-from ._marks import Avoid, avoids, marks_for, marks_of_triple
+from ._marks import Avoid, avoids, marks_for, marks_of_triple, spellings
 from ._progress import Progress
 from ._reports import PatchReport, make_report
 from ._sessions import GradientsHook, Session
-from ._values import Path, choice, function, instance, integer
+from ._values import Path, choice, instance, integer, wrong
 from .delta import Delta
-from .errors import ArgumentError, ArgumentTypeError
-from .results import Evaluation, Output, Plan, PlannedMark, Report, Step, Sweep
+from .errors import ArgumentError
+from .results import Evaluation, Output, Plan, Report, Step, Sweep
 
 if TYPE_CHECKING:
     from ._training import TrainableModel
@@ -103,7 +103,7 @@ class Patch(Owner):
         Raises `ArgumentError` if `avoid` or `better` matches nothing: a patch that
         avoids nothing is nearly always a typing error.
         """
-        first, second = one(input, "input", INPUT), one(output, "output", OUTPUT)
+        first, second = one(input, "input"), one(output, "output", OUTPUT)
         found = self._marks(second, avoid, better, marks, extent)
         self._session.add("session_add", [first], [second], found, weight, also_avoid)
 
@@ -121,7 +121,7 @@ class Patch(Owner):
 
         What the best weights of a run are, held-out outputs decide.
         """
-        first, second = one(input, "input", INPUT), one(output, "output", OUTPUT)
+        first, second = one(input, "input"), one(output, "output", OUTPUT)
         found = self._marks(second, avoid, better, marks, extent)
         self._session.add("session_add_held_out", [first], [second], found)
 
@@ -143,7 +143,7 @@ class Patch(Owner):
         `corrected` has more tokens. Outputs are aligned by a shortest edit.
         """
         number = choice(t.CONVERTERS, converter, "converter")
-        first = one(input, "input", INPUT)
+        first = one(input, "input")
         wrong, right = one(output, "output", OUTPUT), one(corrected, "corrected", OUTPUT)
         marks, uses_corrected = marks_of_triple(self._model, wrong, right, number)
         chosen = right if uses_corrected else wrong
@@ -180,23 +180,7 @@ class Patch(Owner):
         """What the patch would do: the price of each mark, the spellings that are avoided,
         memory and time. Changes nothing."""
         plan = self._session.plan()
-        runs: Dict[str, int] = {}
-        previous: Optional[PlannedMark] = None
-        text = ""
-        for mark in plan.marks:
-            piece = self._model.piece(mark.id) or f"<{mark.id}>"
-            follows = previous is not None and (previous.example, previous.position + 1) == (
-                mark.example,
-                mark.position,
-            )
-            if text and not follows:
-                runs[text] = runs.get(text, 0) + 1
-            text = f"{text} {piece}" if follows else piece
-            previous = mark
-        if text:
-            runs[text] = runs.get(text, 0) + 1
-        ordered = dict(sorted(runs.items(), key=lambda item: (-item[1], item[0])))
-        return dataclasses.replace(plan, spellings=ordered)
+        return dataclasses.replace(plan, spellings=spellings(self._model, plan.marks))
 
     def run(
         self,
@@ -276,8 +260,8 @@ class Patch(Owner):
         it was. Ends early once nothing is marked. Returns a report for each round.
         """
         texts, _ = several(inputs, "inputs")
-        if function(mark, "mark") is None:
-            raise ArgumentTypeError("mark: expected a function, found None")
+        if not callable(mark):
+            raise wrong("mark", "a function", mark)
         reports: List[Report] = []
         for _ in range(integer(rounds, "rounds", low=0)):
             with self.model() as patched:
