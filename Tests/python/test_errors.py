@@ -113,5 +113,5 @@ def test_an_object_of_another_class_is_refused_before_the_library_sees_it(model)
     with model.patch() as patch, pytest.raises(TypeError, match="reference: expected a Model"):
         model.patch(reference=patch)
     for made in (unsay.Delta, unsay.Classifier, lambda value: unsay.Model(value, "name")):
-        with pytest.raises(TypeError, match="expected one made by .*, found int 8"):
+        with pytest.raises(TypeError, match=r"expected one made by .*, found int 8"):
             made(8)
