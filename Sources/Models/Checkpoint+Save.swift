@@ -23,27 +23,33 @@ import Tensors
 ///
 /// - Parameter layout: of the new weights: the checkpoint's, but for a head of its own; nil: the
 ///   checkpoint's.
+/// - Parameter allowsRounding: whether the folder that the checkpoint was opened from may be
+///   replaced where it stores changed weights in 16 bits that do not hold them: the exact weights,
+///   old and new, are then nowhere any more.
 /// - Parameter values: overwrites the buffer with a parameter's new values, canonical as
 ///   `Checkpoint.read` gives them. Called once or twice for each.
 /// - Parameter largestInline: bytes of new tensors that a model file takes; more go into a
 ///   file of external data beside it.
-/// - Throws: `UNSAY_E_UNSUPPORTED` for a changed weight that its layout leaves no place for;
+/// - Throws: `UNSAY_E_STATE` where that rounding is not allowed;
+///   `UNSAY_E_UNSUPPORTED` for a changed weight that its layout leaves no place for;
 ///   `UNSAY_E_DIVERGED` for one that is not finite; `UNSAY_E_FORMAT` for one that does not fit
 ///   its stored type; `UNSAY_E_IO`; whatever `values` throws. The destination is then untouched.
 package func saveCheckpoint(
     _ checkpoint: Checkpoint, to folder: some PathConvertible, layout: ParameterLayout? = nil,
+    allowsRounding: Bool = false,
     largestInline: Int = 256 << 20,
     values: (_ parameter: Int, _ into: UnsafeMutableBufferPointer<Float>) throws -> Void
 ) throws {
     let new = try NewFolder(for: folder.path)
     do {
+        let replacesSource = checkpoint.folder.isSource(folder.path)
         let saved = SavedLayout(checkpoint, layout ?? checkpoint.layout)
-        let writer = CheckpointWriter(checkpoint, saved, new, largestInline: largestInline)
+        let writer = CheckpointWriter(
+            checkpoint, saved, new, largestInline: largestInline,
+            keepsExact: replacesSource && !allowsRounding)
         try writer.copyFiles()
         try writer.writeWeights { try values(saved.source($0), $1) }
-        let target = try? Directory(folder.path)
-        let isSource = target.map { checkpoint.folder.directory?.isSame(as: $0) == true } ?? false
-        try new.commit(keepsModels: isSource)
+        try new.commit(keepsModels: replacesSource)
     } catch {
         new.discard()
         throw error
@@ -56,15 +62,19 @@ private struct CheckpointWriter {
     let saved: SavedLayout
     let new: NewFolder
     let largestInline: Int
+    /// Whether a changed weight that its stored type does not hold exactly is refused.
+    let keepsExact: Bool
     private let rewriters: [ObjectIdentifier: ModelRewriter]
 
     init(
-        _ checkpoint: Checkpoint, _ saved: SavedLayout, _ new: NewFolder, largestInline: Int
+        _ checkpoint: Checkpoint, _ saved: SavedLayout, _ new: NewFolder, largestInline: Int,
+        keepsExact: Bool
     ) {
         self.checkpoint = checkpoint
         self.saved = saved
         self.new = new
         self.largestInline = largestInline
+        self.keepsExact = keepsExact
         rewriters = Dictionary(
             uniqueKeysWithValues: checkpoint.models.map {
                 (ObjectIdentifier($0), ModelRewriter($0))
@@ -133,8 +143,11 @@ private struct CheckpointWriter {
                     !shared.contains(place)
                 {
                     guard isChanged else { continue }
+                    try requireExact(
+                        constant, constant.tensor.dataType, constant.scale, parameter, after)
                     try edit(constant, at: place, parameter, from: before, to: after)
                 } else if isChanged || constant.quantization != nil {
+                    try requireExact(constant, constant.valueType, 1, parameter, after)
                     try rewrite(constant, parameter, to: after)
                 }
             }
@@ -148,6 +161,22 @@ private struct CheckpointWriter {
             let rewritten = try RewrittenModel(new.map(path), rewriter)
             try withExtendedLifetime(rewritten) { try new.rewrite($0.bytes, to: path) }
         }
+    }
+
+    /// - Parameters:
+    ///   - dataType, scale: as the values are about to be stored.
+    private func requireExact(
+        _ constant: Constant, _ dataType: Int32, _ scale: Float, _ parameter: Parameter,
+        _ values: FloatBuffer
+    ) throws {
+        guard keepsExact,
+            try !holdsExactly(UnsafeBufferPointer(values.values), dataType, scale, constant.name)
+        else { return }
+        throw Failure(
+            UNSAY_E_STATE,
+            "\(parameter.name) is stored in 16 bits, which would round its changed values, and this "
+                + "is the folder that the model was opened from: save to another one, or allow "
+                + "rounding if the original is kept elsewhere")
     }
 
     private var isQuantized: Bool {

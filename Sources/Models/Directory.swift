@@ -38,6 +38,13 @@ final class Directory: Sendable {
 
     deinit { close(descriptor) }
 
+    /// The path without links, `.` and `..`, from the root on; nil if nothing is there.
+    static func resolved(_ path: Path) -> Path? {
+        guard let real = realpath(path.cString, nil) else { return nil }
+        defer { free(real) }
+        return Path(UnsafeRawBufferPointer(start: real, count: strlen(real)))
+    }
+
     /// The folder of that name inside this one; nil if there is none.
     ///
     /// - Parameter followsLinks: whether the name may be a link to a folder.

@@ -150,10 +150,12 @@ package final class Model: Sendable {
     }
 
     /// Writes the weights as they are now, in the layout they were opened from.
-    package func save(to folder: some PathConvertible) throws {
+    ///
+    /// - Parameter allowsRounding: as `saveCheckpoint` takes it.
+    package func save(to folder: some PathConvertible, allowsRounding: Bool = false) throws {
         let snapshot = try weights()
         try saveCheckpoint(
-            checkpoint, to: folder, layout: snapshot.layout,
+            checkpoint, to: folder, layout: snapshot.layout, allowsRounding: allowsRounding,
             values: { snapshot.read($0, into: $1) })
     }
 

@@ -5,7 +5,7 @@ import Support
 /// The files of one model, in a folder or in memory: which there are, and where.
 struct ModelFolder {
     private enum Storage {
-        case folder(root: Directory, weights: Directory)
+        case folder(root: Directory, weights: Directory, path: Path?)
         case memory([Path: OnnxFile])
     }
 
@@ -47,7 +47,7 @@ struct ModelFolder {
         }
         guard let found else { throw try MissingModel.failure(in: root) }
         name = "\(path)"
-        storage = .folder(root: root, weights: found.weights)
+        storage = .folder(root: root, weights: found.weights, path: Directory.resolved(path))
         weightsPrefix = found.prefix
         modelNames = found.names
         links = allowLinks ? ONNX_LINKS_ANY : ONNX_LINKS_BLOBS
@@ -90,9 +90,13 @@ struct ModelFolder {
             .compactMap { byText[$0] }
     }
 
-    /// The source folder, where there is one.
-    var directory: Directory? {
-        if case .folder(let root, _) = storage { root } else { nil }
+    /// Whether `path` leads to the folder that was opened, or to what has taken its place since.
+    func isSource(_ path: Path) -> Bool {
+        guard case .folder(let root, _, let opened) = storage,
+            let target = try? Directory(path)
+        else { return false }
+        return root.isSame(as: target)
+            || (opened != nil && Directory.resolved(path) == opened)
     }
 
     /// Opens every .onnx file with its external data.
@@ -100,7 +104,7 @@ struct ModelFolder {
         let models = try modelNames.map { name in
             let file: OnnxFile
             switch storage {
-            case .folder(_, let weights):
+            case .folder(_, let weights, _):
                 file = try OnnxFile(
                     folder: weights.descriptor, name: name, links: ONNX_LINKS_ANY)
             case .memory(let files):
@@ -150,7 +154,7 @@ struct ModelFolder {
 
     private func openExternal(_ location: Path) throws -> OnnxFile {
         switch storage {
-        case .folder(_, let weights):
+        case .folder(_, let weights, _):
             return try OnnxFile(folder: weights.descriptor, name: location, links: links)
         case .memory(let files):
             guard let file = files[weightsPrefix + location] else {
@@ -168,7 +172,7 @@ struct ModelFolder {
         switch storage {
         case .memory(let files):
             return files[weightsPrefix + name] ?? files[name]
-        case .folder(let root, let weights):
+        case .folder(let root, let weights, _):
             for directory in [weights, root] where directory.holds(name) {
                 return try Self.file(name, in: directory)
             }
@@ -192,7 +196,7 @@ struct ModelFolder {
         case .memory(let files):
             return files.filter { isCopied($0.key) }.sorted { $0.key < $1.key }
                 .map { ($0.key, .success($0.value)) }
-        case .folder(let root, let weights):
+        case .folder(let root, let weights, _):
             let inner = weightsPrefix.bytes.isEmpty ? [] : [(weightsPrefix, weights)]
             return try ([(Path(""), root)] + inner).flatMap { prefix, directory in
                 let names = try directory.entries().filter {

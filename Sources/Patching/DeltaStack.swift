@@ -45,7 +45,7 @@ extension Delta {
             change: AppliedChange(before: from, after: to, metadata: metadata, delta: self))
     }
 
-    /// Takes back the last change of a model.
+    /// Takes back the last change of a model, whichever that is when nobody else changes it.
     ///
     /// - Throws: `UNSAY_E_STATE` if nothing is applied, or if the last change was committed by
     ///   a session that was never asked for its delta.
@@ -59,7 +59,16 @@ extension Delta {
                 "the last change was committed without a delta: take it back with the session's "
                     + "unsay_session_delta")
         }
-        try delta.revert(from: model)
+        do {
+            try delta.revert(from: model)
+        } catch let failure as Failure
+            where failure.status == UNSAY_E_MISMATCH || failure.status == UNSAY_E_STATE
+        {
+            // Another thread was faster: there is another last change, or none.
+            guard let now = model.applied.last, now.before == top.before, now.after == top.after
+            else { return try revertTop(of: model) }
+            throw failure
+        }
     }
 
     /// One delta that does what several do, each on the weights that the one before leaves.

@@ -59,7 +59,9 @@ extension Session {
         }
     }
 
+    /// Measures the weights, unless that was done since they or the examples last changed.
     func measure() throws -> Evaluation {
+        if let lastEvaluation, measuredCount == exampleCount { return lastEvaluation }
         let trainer = try ready().trainer
         trainer.publish()
         var result = Evaluation()
@@ -86,7 +88,7 @@ extension Session {
             result.guardKL <= Double(options.maxGuardKL)
             && result.guardFlips <= Double(options.maxGuardFlips)
             && (options.maxRootKL == 0 || result.rootKL <= Double(options.maxRootKL))
-        lastEvaluation = result
+        (lastEvaluation, measuredCount) = (result, exampleCount)
         return result
     }
 

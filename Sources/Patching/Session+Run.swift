@@ -42,6 +42,8 @@ package enum Ending: Sendable { case steps, goal, guardrail, caller, patience }
 /// The best weights of a run so far.
 struct BestWeights {
     let values: FloatBuffer
+    /// nil where the weights come from a saved session.
+    var evaluation: Evaluation?
     var step: Int
     /// The lower the better; nil where only the last counts.
     var score: Double?
@@ -107,7 +109,9 @@ extension Session {
         if history.isEmpty { history.append(Measurement(step: steps, evaluation: evaluation)) }
         let values = try FloatBuffer(count: training.values.count)
         values.base.update(from: training.values.base, count: values.count)
-        return BestWeights(values: values, step: steps, score: try score(evaluation, run.select))
+        return BestWeights(
+            values: values, evaluation: evaluation, step: steps,
+            score: try score(evaluation, run.select))
     }
 
     private func consider(
@@ -120,7 +124,7 @@ extension Session {
             return
         }
         best.values.base.update(from: training.values.base, count: best.values.count)
-        (best.step, best.score, best.worse) = (steps, score, 0)
+        (best.evaluation, best.step, best.score, best.worse) = (evaluation, steps, score, 0)
     }
 
     /// What is to be small; nil where only the last weights count.
@@ -149,6 +153,6 @@ extension Session {
         training.values.base.update(from: best.values.base, count: best.values.count)
         training.trainer.publish()
         training.optimizer.reset()
-        lastEvaluation = nil
+        lastEvaluation = best.evaluation
     }
 }

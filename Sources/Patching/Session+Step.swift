@@ -40,6 +40,7 @@ extension Session {
     func takeStep(_ training: Training, _ onGradients: GradientsHook?) throws -> StepReport {
         let clock = ContinuousClock()
         let start = clock.now
+        lastEvaluation = nil
         let trainer = training.trainer
         // A hook gets all gradients at once, also where the options did not announce it.
         if onGradients != nil { try trainer.holdGradients() }

@@ -46,6 +46,7 @@ extension Session {
                 training.trainer.publish()
                 training.optimizer.reset()
                 (steps, order, history) = (firstStep, firstOrder, firstHistory)
+                lastEvaluation = nil
                 self.options = options
                 training.trainer.settings = try options.lossSettings
             }

@@ -29,7 +29,12 @@ package final class Session: @unchecked Sendable {
     package private(set) var guards: [Example] = []
     var order: ExampleOrder
     package internal(set) var steps = 0
+    /// Of the weights as they are; nil where they changed since they were measured.
     package internal(set) var lastEvaluation: Evaluation?
+    /// How many examples of all kinds there were then.
+    var measuredCount = 0
+    /// The last plan, and how many examples of all kinds it was made for.
+    var planned: (count: Int, plan: Plan)?
     /// Every evaluation of every run since the session began or was rolled back.
     var history: [Measurement] = []
     /// What a saved session brought along for the run to go on with.
@@ -125,13 +130,16 @@ package final class Session: @unchecked Sendable {
         try exclusively { guards += more }
     }
 
+    /// Examples of all kinds; they are added and never taken away.
+    var exampleCount: Int { examples.count + heldOut.count + guards.count }
+
     /// Runs the original, the reference and the root over what was added since the last call.
     func prepare(needsExamples: Bool = true) throws -> Training {
         if needsExamples, examples.isEmpty {
             throw Failure(UNSAY_E_STATE, "the session has no examples yet: add some first")
         }
         let training = try ready()
-        let count = examples.count + heldOut.count + guards.count
+        let count = exampleCount
         if count != preparedCount {
             // A little more, for what lies between one block and the next.
             let bytes = passBytes(training.trainer)

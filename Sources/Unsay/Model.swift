@@ -103,8 +103,14 @@ public final class Model: Sendable {
     ///
     /// Atomic: written beside `folder` and renamed into place. If `folder` exists, even as the
     /// source, it is replaced; what it held beside a model is kept.
-    public func save(_ folder: any PathSpelling) throws(Failure) {
-        try boundary { try model.save(to: folder.path) }
+    ///
+    /// - Parameter allowsRounding: whether to replace the folder that the model was opened from
+    ///   where it stores changed weights in 16 bits that do not hold them exactly.
+    /// - Throws: `.state`, and nothing is written, where that is not allowed.
+    public func save(
+        _ folder: any PathSpelling, allowsRounding: Bool = false
+    ) throws(Failure) {
+        try boundary { try model.save(to: folder.path, allowsRounding: allowsRounding) }
     }
 
     /// A second model on the same weights, at no cost in memory until one of them is patched.
@@ -175,6 +181,8 @@ public struct ModelInfo: Sendable, Equatable {
     public let tensorCount: Int
     public let isGated: Bool
     public let tiesHead: Bool
+    /// Whether the model's folder stores weights in 16 bits: saving rounds those that change.
+    public let roundsWhenSaved: Bool
     public let vocabSize: Int
     public let dModel: Int
     public let dFF: Int
@@ -196,6 +204,7 @@ public struct ModelInfo: Sendable, Equatable {
         tensorCount = model.layout.parameters.count
         isGated = c.isGated
         tiesHead = c.tiesHead
+        roundsWhenSaved = model.checkpoint.roundsChanges
         vocabSize = c.vocabSize
         dModel = c.dModel
         dFF = c.dFF

@@ -156,7 +156,7 @@ func fill<Value: SizedStruct>(
     copy(value, to: pointer, size)
 }
 
-private func copy<Value>(_ value: Value, to pointer: UnsafeMutablePointer<Value>, _ size: Int) {
+private func copy<Value>(_ value: Value, to pointer: UnsafeMutableRawPointer, _ size: Int) {
     withUnsafeBytes(of: value) { ours in
         let target = UnsafeMutableRawBufferPointer(start: pointer, count: size)
         let known = min(size, ours.count)
@@ -180,6 +180,33 @@ func deliver<Element>(
     }
     guard let source = values.baseAddress, values.count > 0 else { return }
     try require(target, name).update(from: source, count: values.count)
+}
+
+/// Fills a caller's array of structs of `structSize` bytes each and stores how many there are.
+///
+/// - Throws: `UNSAY_E_BUFFER` if they do not fit; then only the count is written.
+func deliver<Value: SizedStruct>(
+    _ values: [Value], to target: UnsafeMutablePointer<Value>?, structSize: Int, capacity: Int,
+    count: UnsafeMutablePointer<Int>?, _ name: String
+) throws {
+    let count = try require(count, "count")
+    guard structSize >= MemoryLayout<Int>.size, structSize <= largestStruct else {
+        throw Failure(
+            UNSAY_E_ARGUMENT,
+            "struct_size is \(UInt(bitPattern: structSize)): pass sizeof of an element of \(name)")
+    }
+    count.pointee = values.count
+    guard capacity < 0 || capacity >= values.count else {
+        throw Failure(
+            UNSAY_E_BUFFER, "\(name) needs room for \(values.count), has room for \(capacity)")
+    }
+    guard !values.isEmpty else { return }
+    let start = UnsafeMutableRawPointer(try require(target, name))
+    for (index, value) in values.enumerated() {
+        var value = value
+        value.struct_size = structSize
+        copy(value, to: start + index * structSize, structSize)
+    }
 }
 
 // MARK: Handles

@@ -147,6 +147,19 @@ public func unsay_model_applied(
     }
 }
 
+@_cdecl("unsay_model_list_applied") @implementation
+public func unsay_model_list_applied(
+    _ target: OpaquePointer!, _ infos: UnsafeMutablePointer<unsay_delta_info>!,
+    _ struct_size: Int, _ capacity: Int, _ count: UnsafeMutablePointer<Int>!
+) -> unsay_status {
+    boundary {
+        let applied = try model(target).applied
+        try deliver(
+            applied.map { info(before: $0.before, after: $0.after, $0.delta as? Delta) },
+            to: infos, structSize: struct_size, capacity: capacity, count: count, "infos")
+    }
+}
+
 @_cdecl("unsay_model_revert") @implementation
 public func unsay_model_revert(_ target: OpaquePointer!) -> unsay_status {
     boundary { try Delta.revertTop(of: model(target)) }

@@ -122,12 +122,23 @@ public func unsay_model_open_buffers(
 public func unsay_model_save(
     _ handle: OpaquePointer!, _ folder: UnsafePointer<CChar>!
 ) -> unsay_status {
-    boundary {
-        let model = try model(handle)
-        let folder = try requirePath(folder, "folder")
-        try model.save(to: folder)
-        log(UNSAY_LOG_INFO, "saved \(folder)")
-    }
+    boundary { try save(handle, folder, allowsRounding: false) }
+}
+
+@_cdecl("unsay_model_save_rounded") @implementation
+public func unsay_model_save_rounded(
+    _ handle: OpaquePointer!, _ folder: UnsafePointer<CChar>!
+) -> unsay_status {
+    boundary { try save(handle, folder, allowsRounding: true) }
+}
+
+private func save(
+    _ handle: OpaquePointer?, _ folder: UnsafePointer<CChar>?, allowsRounding: Bool
+) throws {
+    let model = try model(handle)
+    let folder = try requirePath(folder, "folder")
+    try model.save(to: folder, allowsRounding: allowsRounding)
+    log(UNSAY_LOG_INFO, "saved \(folder)")
 }
 
 @_cdecl("unsay_model_clone") @implementation
@@ -156,6 +167,7 @@ public func unsay_model_get_info(
         info.flags =
             (c.isGated ? UInt32(UNSAY_MODEL_GATED) : 0)
             | (c.tiesHead ? UInt32(UNSAY_MODEL_TIED_HEAD) : 0)
+            | (model.checkpoint.roundsChanges ? UInt32(UNSAY_MODEL_ROUNDS) : 0)
         info.vocab_size = Int32(c.vocabSize)
         info.d_model = Int32(c.dModel)
         info.d_ff = Int32(c.dFF)

@@ -70,6 +70,43 @@ struct SaveTests {
         #expect(try checkpoint.values(norm) == before)
     }
 
+    @Test("a source of 16 bits is rounded only where that is allowed, however it is spelt")
+    func roundingInPlace() throws {
+        let scratch = try Scratch(copying: folder("Fixtures/t5v10__f16_ort"))
+        let names = try scratch.names
+        let bytes = try names.map { try scratch.bytes($0) }
+        let checkpoint = try open(scratch.path)
+        #expect(checkpoint.roundsChanges)
+        let name = "encoder.block.0.layer.0.SelfAttention.q.weight"
+        func save(_ path: String, allowsRounding: Bool, _ change: (Float) -> Float) throws {
+            try saveCheckpoint(checkpoint, to: path, allowsRounding: allowsRounding) {
+                index, values in
+                try checkpoint.read(index, into: values)
+                guard checkpoint.layout.parameters[index].name == name else { return }
+                for i in values.indices { values[i] = change(values[i]) }
+            }
+        }
+        // 1e-9 is no more than a rounding of what 16 bits hold.
+        let folderName = String(scratch.path.split(separator: "/").last ?? "")
+        for path in ["", "/", "/.", "/../\(folderName)"].map({ scratch.path + $0 }) {
+            let (code, sentence) = status {
+                try save(path, allowsRounding: false) { $0 + 1e-9 }
+            }
+            #expect(code == UNSAY_E_STATE && sentence.contains(name), "\(path): \(sentence)")
+        }
+        #expect(try scratch.names == names && names.map { try scratch.bytes($0) } == bytes)
+        // What 16 bits hold is no loss: 2 x is exact.
+        try save(scratch.path, allowsRounding: false) { 2 * $0 }
+        // The folder is another one by now, and the source all the same.
+        let (code, _) = status { try save(scratch.path, allowsRounding: false) { $0 + 1e-9 } }
+        #expect(code == UNSAY_E_STATE)
+        try save(scratch.path, allowsRounding: true) { $0 * 1.0001 }
+        let (stored, exact) = try (open(scratch.path).values(name), checkpoint.values(name))
+        #expect(stored != exact.map { $0 * 1.0001 })
+        #expect(zip(stored, exact).allSatisfy { abs($0 - $1) <= 0.001 * abs($1) + 1e-7 })
+        #expect(try !open(folder("Models/tiny-v10")).roundsChanges)
+    }
+
     @Test("what does not fit float16 is refused by name, and nothing is left behind")
     func overflow() throws {
         let target = try Scratch()

@@ -294,7 +294,7 @@ void build_world(world *w, const char *function) {
     MUST(unsay_classifier_save(w->classifier, w->classifier_path));
     unsay_model_close(parent);
     /* What is to be taken back must be there. */
-    if (strstr(function, "revert") != NULL || strcmp(function, "unsay_model_applied") == 0)
+    if (strstr(function, "revert") != NULL || strstr(function, "applied") != NULL)
         MUST(unsay_delta_apply(w->delta, w->model));
 }
 

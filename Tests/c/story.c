@@ -153,6 +153,7 @@ void story_models(const char *folder, const char *scratch) {
     char saved[4096];
     snprintf(saved, sizeof saved, "%s/saved", scratch);
     OK(unsay_model_save(model, saved));
+    OK(unsay_model_save_rounded(model, saved));
     twin = NULL;
     OK(unsay_model_open(saved, NULL, &twin));
     HOLD(same_weights(model, twin));

@@ -263,6 +263,14 @@ void story_stack(unsay_model *model) {
     OK(unsay_model_applied(twin, 1, &info));
     HOLD(info.changed_count > 0);
     EXPECT(UNSAY_E_ARGUMENT, unsay_model_applied(twin, 2, &info));
+    unsay_delta_info list[2];
+    size_t applied = 0;
+    EXPECT(UNSAY_E_BUFFER, unsay_model_list_applied(twin, list, sizeof *list, 1, &applied));
+    HOLD(applied == 2);
+    OK(unsay_model_list_applied(twin, list, sizeof *list, 2, &applied));
+    HOLD(applied == 2 && memcmp(list[0].before, before, 32) == 0);
+    HOLD(memcmp(list[1].before, list[0].after, 32) == 0);
+    HOLD(memcmp(list[1].after, info.after, 32) == 0 && list[1].changed_count > 0);
     OK(unsay_model_revert(twin));
     OK(unsay_model_revert(twin));
     OK(unsay_model_fingerprint(twin, now));

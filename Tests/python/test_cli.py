@@ -215,6 +215,99 @@ def test_sixteen_bits_are_not_rounded_in_place_unasked(command, debsum, tmp_path
     assert json.loads(command("info", "copy", "--json"))["fingerprint"] == told["fingerprint"]
 
 
+@pytest.fixture(scope="module")
+def halves(debsum, tmp_path_factory):
+    """A folder of 16-bit weights, a delta that fits it, and another way to spell the folder."""
+    folder = tmp_path_factory.mktemp("halves")
+    shutil.copytree(ROOT / "models/debsum", folder / "copy")
+    (folder / "link").symlink_to("copy")
+    with debsum.clone().patch() as patch:
+        patch.add("summarize: a tool", "simple tool", avoid=["simple"])
+        patch.step()
+        patch.delta().save(folder / "a.unsay")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "spelling", ["copy", "copy/", "./copy", "link", "copy/../copy", "absolute"]
+)
+def test_the_source_is_not_rounded_however_it_is_spelt(command, halves, tmp_path, spelling):
+    source = halves / "copy"
+    before = {path.name: path.read_bytes() for path in source.iterdir() if path.is_file()}
+    out = source if spelling == "absolute" else os.path.relpath(halves, tmp_path) + "/" + spelling
+    command("apply", source, halves / "a.unsay", "--out", out, status=1)
+    assert "--allow-rounding" in command.err and "16 bits" in command.err
+    one = lines(tmp_path / "one.jsonl", {"input": "summarize: a tool", "output": "simple tool",
+                                         "avoid": ["simple"]})  # fmt: skip
+    # So many steps that a test which trains first does not end.
+    command("patch", source, one, "--max-steps", 10**8, "--max-avoid-p", 0, "--learning-rate",
+            1e-9, "--save", out, status=1)  # fmt: skip
+    assert "--allow-rounding" in command.err and "16-bit" in command.err
+    assert before == {path.name: path.read_bytes() for path in source.iterdir() if path.is_file()}
+
+
+def test_exact_weights_may_replace_their_source(command, flagged, tiny, tmp_path):
+    shutil.copytree(TINY, tmp_path / "model")
+    command("patch", "model", flagged, "--max-steps", 2, "--delta", "a.unsay", "--save", "model")
+    info = json.loads(command("info", "a.unsay", "--json"))
+    assert info["before"] == tiny.fingerprint()
+    assert json.loads(command("info", "model", "--json"))["fingerprint"] == info["after"]
+    command("revert", "model", "a.unsay", "--out", "model/")
+    assert json.loads(command("info", "model", "--json"))["fingerprint"] == info["before"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--delta", "absent/a.unsay"], "absent/a.unsay: No such file or directory"),
+        (["--delta", "folder"], "folder: Is a directory"),
+        (["--delta", "in.jsonl/a"], "in.jsonl/a: Not a directory"),
+        (["--report", "absent/r.html"], "absent/r.html: No such file or directory"),
+        (["--report", "folder"], "folder: Is a directory"),
+        (["--save", "absent/model"], "absent/model: No such file or directory"),
+        (["--save", "in.jsonl"], "in.jsonl: Not a directory"),
+        (["--delta", "in.jsonl"], "in.jsonl is read by this command"),
+        (["--delta", "a.unsay", "--report", "./a.unsay"], "name the same place"),
+        (["--report", "r.html", "--report-inputs", "absent.txt"], "absent.txt: No such file"),
+        (["--report", "r.html", "--detect", "("], "regular expression"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_destination_that_cannot_be_is_told_before_training(command, tmp_path, options, said):
+    lines(tmp_path / "in.jsonl", {"input": "a", "ids": [5, 6, 1], "marks": [-1, 1, 1]})
+    (tmp_path / "folder").mkdir()
+    before = sorted(tmp_path.iterdir())
+    command("patch", TINY, "in.jsonl", "--max-steps", 10**8, "--max-avoid-p", 0, "--learning-rate",
+            1e-9, *options, status=1)  # fmt: skip
+    assert said in command.err.strip().splitlines()[-1]
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["absent/model", "in.jsonl"])
+def test_apply_tells_a_destination_that_cannot_be(command, flagged, tmp_path, name):
+    command("patch", TINY, flagged, "--max-steps", 1, "--delta", "a.unsay")
+    (tmp_path / "in.jsonl").write_text("")
+    command("apply", TINY, "a.unsay", "--out", name, status=1)
+    assert command.err.startswith(f"unsay: {name}: No")
+
+
+def test_an_output_file_that_cannot_be_is_told_before_anything_is_written(command, tmp_path):
+    (tmp_path / "folder").mkdir()
+    for name, said in (("folder", "Is a directory"), ("absent/out.txt", "No such file")):
+        command("generate", TINY, "files", "--output", name, status=1)
+        assert command.err == f"unsay: {name}: {said}{' or directory' if 'No' in said else ''}\n"
+
+
+def test_the_delta_is_written_before_the_report(command, flagged, tmp_path):
+    # --num-beams 0 is refused by the report alone: the examples have their outputs.
+    command("patch", TINY, flagged, "--max-steps", 2, "--delta", "a.unsay", "--save", "patched",
+            "--report", "r.html", "--num-beams", 0, status=1)  # fmt: skip
+    assert "delta: a.unsay is written" in command.err and "num_beams" in command.err
+    after = unsay.Delta.open(tmp_path / "a.unsay").info.after
+    assert json.loads(command("info", "patched", "--json"))["fingerprint"] == after
+    assert not (tmp_path / "r.html").exists()
+
+
 def test_info_tells_sizes_and_weights(command, tiny):
     facts = json.loads(command("info", TINY, "--json", "--tensors"))
     assert facts["fingerprint"] == tiny.fingerprint() and facts["d_model"] == tiny.info.d_model

@@ -39,6 +39,33 @@ def test_a_failure_is_one_sentence_and_status_1(command, tmp_path, arguments, sa
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ('"output": 5', "output: expected a str, found int 5"),
+        ('"output": null', "output: expected a str, found None"),
+        ('"ids": "5"', "ids: expected integers, found str '5'"),
+        ('"ids": [5, null, 1]', "ids[1]: expected an integer, found None"),
+        ('"output": "b c", "avoid": 5', "avoid: expected phrases or character ranges"),
+        ('"output": "b c", "avoid": [[0]]', "avoid[0]: expected (begin, end), found list [0]"),
+        ('"output": "b c", "marks": "no"', "marks: expected integers, found str 'no'"),
+        ('"output": "b c", "avoid": "b", "weight": "1"', "weight: expected a number, found str"),
+        ('"output": "b c", "avoid": "b", "extent": 1', "extent: expected one of all, first, last"),
+        ('"output": "b c", "also_avoid": [1]', "also_avoid: expected a mapping of positions"),
+        ('"output": "b c", "also_avoid": {"x": [1]}', "also_avoid: expected an integer, found str"),
+        ('"output": "b", "corrected": "c", "converter": []', "converter: expected one of"),
+    ],
+    ids=str,
+)
+def test_a_record_that_is_wrong_is_told_by_its_line(command, tmp_path, record, said):
+    (tmp_path / "in.jsonl").write_text(f'{{"input": "a", {record}}}\n')
+    command("patch", TINY, "in.jsonl", "--plan", status=1)
+    assert (
+        f"in.jsonl, line 1: {said}" in command.err or f"line 1: a position of {said}" in command.err
+    )
+    assert len(command.err.splitlines()) == 1
+
+
 def test_wrong_usage_is_status_2(command):
     command("generate", status=2)
     command("unsay", status=2)

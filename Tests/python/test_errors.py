@@ -99,3 +99,19 @@ def test_two_calls_on_one_patch_at_once_are_refused(model, flagged):
 
         patch.run(max_steps=2, progress=meddle)
     assert refused == [True, True]
+
+
+def test_what_is_closed_says_so_as_a_closed_file_does():
+    model = unsay.open(MODELS / "tiny-v10")
+    model.close()
+    for kind in (unsay.ClosedError, unsay.StateError, ValueError):
+        with pytest.raises(kind, match="the model is closed"):
+            model.generate("files")
+
+
+def test_an_object_of_another_class_is_refused_before_the_library_sees_it(model):
+    with model.patch() as patch, pytest.raises(TypeError, match="reference: expected a Model"):
+        model.patch(reference=patch)
+    for made in (unsay.Delta, unsay.Classifier, lambda value: unsay.Model(value, "name")):
+        with pytest.raises(TypeError, match=r"expected one made by .*, found int 8"):
+            made(8)

@@ -1,6 +1,7 @@
 """Runs, sweeps, plans, rounds and what a session saves."""
 
 import math
+import time
 
 import numpy
 import pytest
@@ -317,3 +318,91 @@ def test_triples_become_examples_as_the_published_converters_make_them(tiny, sid
         patch.step()
         with pytest.raises(unsay.ArgumentError, match="converter"):
             patch.add_triple([5, 1], negative, corrected, converter="negative")
+
+
+def spent(call):
+    """What a call returns, and the processor's seconds that it takes."""
+    began = time.process_time()
+    result = call()
+    return result, time.process_time() - began
+
+
+def test_weights_are_measured_once(tiny, tmp_path):
+    """A run tells the evaluation that it ended with, and so do evaluate and commit after it.
+
+    Mutations that this caught: measuring again after the run; keeping the evaluation of weights
+    that were left for better ones, or that a step has changed since.
+    """
+    guard = [([5 + i % 90, 9, 30 + i % 70, 1], [7, 8, 40, 1] * 8) for i in range(600)]
+    with tiny.patch(learning_rate=0.03, max_avoid_p=0.0, seed=1, **FREE) as patch:
+        add(patch)
+        patch.guard(guard)
+        first, measuring = spent(patch.evaluate)
+        again, asking = spent(patch.evaluate)
+        assert again == first and asking < measuring / 10, (asking, measuring)
+        # No step: nothing but what is known already.
+        report, asking = spent(lambda: patch.run(max_steps=0))
+        assert report.evaluation == first and asking < measuring / 10, (asking, measuring)
+        report = patch.run(max_steps=12, evaluate_every=4)
+        found, asking = spent(patch.evaluate)
+        assert found == report.evaluation and asking < measuring / 10, (asking, measuring)
+        # A saved session remembers no evaluation: this one is measured anew.
+        patch.save_state(tmp_path / "state")
+        patch.load_state(tmp_path / "state")
+        found, measuring_anew = spent(patch.evaluate)
+        assert found == report.evaluation and measuring_anew > asking * 10
+        patch.step()
+        changed = patch.evaluate()
+        assert changed != found
+        patch.guard(guard[:1] * 50)
+        assert patch.evaluate().guard_kl != changed.guard_kl
+        patch.rollback()
+        assert patch.evaluate().guard_kl == 0
+
+
+def test_the_best_weights_bring_their_own_evaluation(tiny, tmp_path):
+    with tiny.patch(learning_rate=0.03, loss="likelihood", seed=1, **FREE) as patch:
+        for input, output in PAIRS[:4]:
+            patch.add(input, output)
+        for input, output in PAIRS[8:]:
+            patch.hold_out(input, output)
+        losses = []
+        report = patch.run(max_steps=40, evaluate_every=4, select="loss", progress=losses.append)
+        patch.save_state(tmp_path / "state")
+        patch.load_state(tmp_path / "state")
+        assert patch.evaluate() == report.evaluation
+        patch.run(max_steps=1, select="last")
+        assert patch.evaluate() != report.evaluation
+
+
+def test_a_plan_is_made_once_and_again_where_examples_were_added(tiny):
+    """Mutation that this caught: to plan once for the number of marks and once for the marks."""
+    with tiny.patch(**FREE) as patch:
+        add(patch, PAIRS[:4])
+        first = patch.plan()
+        assert len(first.marks) == first.avoided_count == 4
+        # The time of a step is measured: two plans would not agree on it.
+        assert [patch.plan() for _ in range(3)] == [first] * 3
+        patch.step()
+        assert patch.plan() == first
+        add(patch, PAIRS[4:8])
+        more = patch.plan()
+        assert len(more.marks) == more.avoided_count == 8
+        patch.guard(PAIRS[8:])  # What is avoided is kept there: nothing is free any more.
+        guarded = patch.plan()
+        assert more.context_free_count == 8 and guarded.context_free_count == 0
+        patch.run(max_steps=2)
+        assert patch.plan() == guarded
+        patch.rollback()
+        assert patch.plan() == guarded
+
+
+def test_a_state_that_cannot_be_written_is_told_before_training(tiny, tmp_path):
+    steps = []
+    with tiny.patch(**FREE) as patch:
+        add(patch)
+        with pytest.raises(FileNotFoundError, match="absent/state"):
+            patch.run(state_path=tmp_path / "absent/state", save_every=50, progress=steps.append)
+    with pytest.raises(OSError, match="Is a directory"):
+        tiny.finetune(PAIRS, steps=3, state_path=tmp_path, save_every=2, progress=steps.append)
+    assert steps == [] and list(tmp_path.iterdir()) == []

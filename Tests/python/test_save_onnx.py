@@ -1,9 +1,11 @@
 """Saved folders run elsewhere: onnxruntime gives the ids that we do."""
 
+import shutil
+
 import numpy
 import pytest
 import unsay
-from conftest import MODELS
+from conftest import DEBSUM, MODELS
 
 onnxruntime = pytest.importorskip(
     "onnxruntime", reason="onnxruntime is not installed: nothing to compare with"
@@ -122,3 +124,29 @@ def test_the_embedded_checkpoint_survives_a_patch_in_its_float16_files(debsum, h
             found = list(ours_and_theirs(saved, folder, texts, 24))
     # 0.05: onnxruntime computes parts of such a graph in float16, we never do.
     assert all(agreement(*each, 0.05) for each in found), found
+
+
+def test_the_source_is_not_rounded_unasked(debsum, tmp_path):
+    """Mutations that this caught: to look at the folder's inode alone, which the first save
+    replaces; to refuse what 16 bits hold."""
+    folder = tmp_path / "model"
+    shutil.copytree(DEBSUM, folder)
+    with unsay.open(folder) as model:
+        assert model.info.rounds_when_saved
+        model.save(folder)  # Nothing changed, so nothing is rounded.
+        with model.patch() as patch:
+            patch.add("summarize: a tool", "simple tool", avoid=["simple"])
+            patch.step()
+            patch.commit()
+        stored = {path.name: path.read_bytes() for path in folder.glob("*.onnx")}
+        for name in (folder, f"{folder}/", folder / ".." / "model"):
+            with pytest.raises(unsay.StateError, match=r"16 bits.*opened from: save to another"):
+                model.save(name)
+        assert stored == {path.name: path.read_bytes() for path in folder.glob("*.onnx")}
+        assert [path.name for path in tmp_path.iterdir()] == ["model"]
+        model.save(tmp_path / "other")
+        model.save(folder, allow_rounding=True)
+    with unsay.open(folder) as rounded, unsay.open(tmp_path / "other") as other:
+        assert rounded.fingerprint() == other.fingerprint() != debsum.fingerprint()
+    with unsay.open(MODELS / "tiny-v10") as tiny:
+        assert not tiny.info.rounds_when_saved

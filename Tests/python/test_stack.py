@@ -1,5 +1,8 @@
 """Deltas one on another: listed, taken back from the top, made one, done again elsewhere."""
 
+import threading
+import time
+
 import numpy
 import pytest
 import unsay
@@ -140,3 +143,65 @@ def test_commits_whose_delta_nobody_asked_for_are_listed_by_fingerprint(tiny):
     twin.revert()
     assert (twin.fingerprint(), len(tiny.applied)) == (before, 1)
     assert numpy.array(twin.tensor("shared.weight")).any()
+
+
+def test_a_list_of_changes_is_of_one_moment(tiny):
+    """Two threads list while one takes everything back and applies it again, over and over.
+
+    Mutation that this caught: to count, then to ask for each by its index.
+    """
+    prints, deltas = [tiny.fingerprint()], []
+    for seed in range(20):  # More than one call has room for at first.
+        deltas.append(change(tiny, seed, optimizer="sgd"))
+        prints.append(tiny.fingerprint())
+    ended, wrong, lengths = threading.Event(), [], set()
+
+    def read():
+        while not ended.is_set():
+            try:
+                listed = tiny.applied
+                lengths.add(len(listed))
+                if [prints[0], *(info.after for info in listed)] != prints[: len(listed) + 1]:
+                    wrong.append(f"no state that there was: {len(listed)} changes")
+            except Exception as error:
+                wrong.append(repr(error))
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    until = time.monotonic() + 1.5
+    try:
+        while time.monotonic() < until:
+            for _ in deltas:
+                tiny.revert()
+            for delta in deltas:
+                tiny.apply(delta)
+    finally:
+        ended.set()
+        for reader in readers:
+            reader.join()
+    assert wrong == []
+    assert len(lengths) > 5 and max(lengths) > 16, lengths
+
+
+def test_two_threads_take_changes_back_until_none_is_left(tiny):
+    """The last change is whichever is the last when its turn comes."""
+    first = tiny.fingerprint()
+    for seed in range(12):
+        change(tiny, seed, optimizer="sgd")
+    refused = []
+
+    def take_back():
+        try:
+            for _ in range(6):
+                tiny.revert()
+        except Exception as error:
+            refused.append(repr(error))
+
+    threads = [threading.Thread(target=take_back) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert refused == []
+    assert tiny.applied == [] and tiny.fingerprint() == first

@@ -23,9 +23,11 @@ from .classifier import Classifier
 from .delta import Delta
 from .errors import (
     ArgumentError,
+    ArgumentTypeError,
     BusyError,
     CancelledError,
     CapacityError,
+    ClosedError,
     DivergedError,
     Error,
     FormatError,
@@ -63,13 +65,12 @@ from .verification import Difference, Verification, VerifiedInput, verify
 __version__ = "0.1.0"
 
 __all__ = [
-    "ArgumentError", "BusyError", "CancelledError", "CapacityError", "ChangedOutput",
-    "Classifier", "ClassifierInfo", "Delta", "DeltaInfo", "Difference", "DivergedError",
-    "Encoding", "Error", "Evaluation", "FormatError", "GenerateOptions", "Gradients",
-    "GuardError", "IOFailure", "InternalError", "MismatchError", "Model", "ModelInfo",
-    "NotFoundError",
-    "OutOfMemoryError", "Output", "Patch", "PatchReport", "Plan", "PlannedMark", "Report",
-    "StateError", "Step", "Sweep", "TensorChange", "TensorInfo", "TextError", "Trial",
-    "UnsupportedError", "Verification", "VerifiedInput", "build_info", "marks", "open",
-    "open_buffers", "token_losses", "verify", "version",
+    "ArgumentError", "ArgumentTypeError", "BusyError", "CancelledError", "CapacityError",
+    "ChangedOutput", "Classifier", "ClassifierInfo", "ClosedError", "Delta", "DeltaInfo",
+    "Difference", "DivergedError", "Encoding", "Error", "Evaluation", "FormatError",
+    "GenerateOptions", "Gradients", "GuardError", "IOFailure", "InternalError", "MismatchError",
+    "Model", "ModelInfo", "NotFoundError", "OutOfMemoryError", "Output", "Patch", "PatchReport",
+    "Plan", "PlannedMark", "Report", "StateError", "Step", "Sweep", "TensorChange", "TensorInfo",
+    "TextError", "Trial", "UnsupportedError", "Verification", "VerifiedInput", "build_info",
+    "marks", "open", "open_buffers", "token_losses", "verify", "version",
 ]  # fmt: skip

@@ -4,27 +4,35 @@ import ctypes
 import itertools
 import math
 import os
-from ctypes import byref, c_float, c_int32, c_size_t, c_uint8
-from typing import Any, List, Optional, Sequence, Tuple
+from array import array
+from ctypes import byref, c_float, c_int32, c_size_t, c_uint8, c_void_p
+from typing import Any, List, Optional, Sequence, Tuple, Union
 
 from . import _types as t
 from ._handle import Handle, Owner
+from ._inputs import Tokens, int32s, one
 from ._library import functions, sized
-from ._text import Tokens, int32s, to_characters, utf8
+from ._text import to_characters
+from ._values import integer, utf8
 from .errors import ArgumentError, CapacityError
 from .results import Encoding, Floats, ModelInfo, Output, TensorInfo
 
 
 def view(values: Any, shape: Tuple[int, ...]) -> Floats:
     """A float array of the C library as a shaped memoryview, without a copy."""
+    if 0 in shape:  # Which memoryview.cast refuses.
+        kind: Any = c_float
+        for count in reversed(shape):
+            kind = kind * count
+        return memoryview(kind())
     return memoryview(values).cast("B").cast("f", shape)
 
 
 class BaseModel(Owner):
     """The part of `Model` that reads."""
 
-    def __init__(self, pointer: Optional[int]) -> None:
-        self._handle = Handle(pointer, functions.model_close, "model")
+    def __init__(self, made: c_void_p) -> None:
+        self._handle = Handle(made, functions.model_close, "model", "unsay.open(folder)")
         self._info = self._read_info()
 
     # Tokens
@@ -48,7 +56,7 @@ class BaseModel(Owner):
         found = [(spans[i].begin, spans[i].end) for i in range(count.value)]
         return Encoding(list(ids[: count.value]), to_characters(text, found))
 
-    def decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Union[Sequence[int], Output, Encoding]) -> str:
         """Joins ids into text, skipping control ids."""
         numbers = int32s(ids)
         values = (c_int32 * max(1, len(numbers)))(*numbers)
@@ -66,14 +74,14 @@ class BaseModel(Owner):
 
     def piece(self, id: int) -> Optional[str]:
         """The vocabulary's spelling of one id; None if there is no such id."""
+        number = integer(id, "id")
         with self._handle as model:
-            piece: Optional[bytes] = functions.token_piece(model, int32s([id])[0])
+            piece: Optional[bytes] = functions.token_piece(model, number)
         return None if piece is None else piece.decode("utf-8", "replace")
 
-    def _ids(self, tokens: Tokens) -> List[int]:
-        if isinstance(tokens, str):
-            return self.encode(tokens).ids
-        return list(tokens.ids if isinstance(tokens, Output) else tokens)
+    def _ids(self, tokens: Tokens, name: str) -> "array[int]":
+        checked = one(tokens, name)
+        return array("i", self.encode(checked).ids) if isinstance(checked, str) else checked
 
     # Look inside
 
@@ -101,6 +109,7 @@ class BaseModel(Owner):
             **values,
             is_gated=bool(raw.flags & t.GATED),
             ties_head=bool(raw.flags & t.TIED_HEAD),
+            rounds_when_saved=bool(raw.flags & t.ROUNDS),
         )
 
     def fingerprint(self) -> str:
@@ -129,6 +138,7 @@ class BaseModel(Owner):
 
     def tensor(self, name: str) -> Floats:
         """A copy of one weight, float32 in its own shape; `ArgumentError` if unknown."""
+        utf8(name, "name")
         tensors = self.tensors()
         index = next((i for i, info in enumerate(tensors) if info.name == name), None)
         if index is None:

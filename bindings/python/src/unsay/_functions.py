@@ -21,6 +21,7 @@ from ctypes import (
 from typing import Any, Dict, List, Tuple
 
 from . import _types as t
+from ._words import in_python
 from .errors import failure
 
 
@@ -58,6 +59,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "model_tensor": (STATUS, [HANDLE, c_uint32, POINTER(t.TensorInfo)]),
     "model_read_tensor": (STATUS, [HANDLE, c_uint32, FLOATS, c_size_t]),
     "model_file": (c_char_p, [HANDLE, c_uint32]),
+    "model_save_rounded": (STATUS, [HANDLE, c_char_p]),
     # 3. Tokens
     "encode": (
         STATUS, [HANDLE, c_char_p, c_size_t, IDS, POINTER(t.Span), c_size_t, COUNT]),
@@ -131,6 +133,7 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "model_applied_count": (c_size_t, [HANDLE]),
     "model_applied": (STATUS, [HANDLE, c_size_t, POINTER(t.DeltaInfo)]),
     "model_revert": (STATUS, [HANDLE]),
+    "model_list_applied": (STATUS, [HANDLE, POINTER(t.DeltaInfo), c_size_t, c_size_t, COUNT]),
     # 8. Classifiers
     "classifier_options_init": (None, [POINTER(t.ClassifierOptions), c_size_t]),
     "classifier_train": (
@@ -156,7 +159,7 @@ class Functions:
         def checked(status: "STATUS", function: Any, arguments: Any) -> None:
             if status.value < 0:
                 message = (last_error() or b"").decode("utf-8", "replace")
-                raise failure(status.value, message)
+                raise failure(status.value, in_python(message))
 
         for name, (restype, argtypes) in PROTOTYPES.items():
             function = getattr(library, f"unsay_{name}")

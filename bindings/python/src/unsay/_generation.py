@@ -5,11 +5,21 @@ from ctypes import POINTER, c_char_p, c_float, c_int32, cast
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from . import _types as t
+from ._inputs import Sequences, int32s, is_empty, one
 from ._interrupt import Interrupts
 from ._library import initialised
-from ._progress import Count
-from ._sessions import fields
-from ._text import Sequences, Tokens, int32s, utf8
+from ._progress import Count, asked
+from ._values import (
+    c_strings,
+    choice,
+    fields,
+    found,
+    function,
+    is_integer,
+    is_mapping,
+    listed,
+    real,
+)
 from .errors import ArgumentError
 from .results import LogitsView
 
@@ -57,97 +67,114 @@ class Generation:
         for name, (field, count) in IDS.items():
             if name in options:
                 value = options[name]
-                self._ids(field, count, [value] if isinstance(value, int) else value)
+                self._ids(field, count, [value] if is_integer(value) else value, name)
         if "early_stopping" in options:
             value = options["early_stopping"]
-            if value not in t.EARLY_STOPPINGS:
-                raise ArgumentError(
-                    f"early_stopping is {value!r}; it must be True, False or 'never'"
-                )
-            self.options.early_stopping = t.EARLY_STOPPINGS[value]
-        self._runs("bad_words", "bad_word_count", options.get("bad_words_ids"))
-        self._runs("prefixes", "prefix_count", options.get("prefixes"))
+            self.options.early_stopping = choice(t.EARLY_STOPPINGS, value, "early_stopping")
+        for field, count, name in (
+            ("bad_words", "bad_word_count", "bad_words_ids"),
+            ("prefixes", "prefix_count", "prefixes"),
+            ("force_words", "force_word_count", "force_words_ids"),
+        ):
+            self._runs(field, count, options.get(name), name)
         self._bias(options.get("sequence_bias"))
-        self._runs("force_words", "force_word_count", options.get("force_words_ids"))
         self._strings("stop_strings", "stop_string_count", options.get("stop_strings"))
         self._strings("banned_phrases", "banned_phrase_count", options.get("banned_phrases"))
         self._callbacks(options)
         if self.interrupts.can_happen:
             self._listen()
 
-    def _ids(self, field: str, count: str, ids: Sequence[int]) -> None:
-        values = int32s(ids, field)
+    def _ids(self, field: str, count: str, ids: Any, name: str) -> None:
+        values = int32s(ids, name)
         array = (c_int32 * max(1, len(values)))(*values)
         self._alive.append(array)
         setattr(self.options, field, cast(array, POINTER(c_int32)))
         setattr(self.options, count, len(values))
 
-    def _runs(self, field: str, count: str, runs: Optional[Sequence[Tokens]]) -> None:
-        if not runs:
+    def _runs(self, field: str, count: str, runs: Any, name: str) -> None:
+        if is_empty(runs):
             return
-        array = (t.Sequence * len(runs))()
-        for index, run in enumerate(runs):
-            if len(run if not hasattr(run, "ids") else run.ids) == 0:
+        expected = "a list of lists of ids"
+        checked = [
+            one(run, f"{name}[{index}]") for index, run in enumerate(listed(runs, name, expected))
+        ]
+        array = (t.Sequence * len(checked))()
+        for index, run in enumerate(checked):
+            if len(run) == 0:
                 continue
-            one = Sequences([run], field)
-            self._alive.append(one)
-            array[index] = one.array[0]
+            sequences = Sequences([run], name)
+            self._alive.append(sequences)
+            array[index] = sequences.array[0]
         self._alive.append(array)
         setattr(self.options, field, cast(array, POINTER(t.Sequence)))
-        setattr(self.options, count, len(runs))
+        setattr(self.options, count, len(checked))
 
     def _bias(self, bias: Any) -> None:
-        if not bias:
+        if is_empty(bias):
             return
-        pairs = list(bias.items() if isinstance(bias, dict) else bias)
-        self._runs("sequence_bias", "sequence_bias_count", [list(run) for run, _ in pairs])
-        values = (c_float * len(pairs))(*(value for _, value in pairs))
+        expected = "a mapping of ids to a bias, or a list of (ids, bias)"
+        items = bias.items() if is_mapping(bias) and hasattr(bias, "items") else bias
+        pairs = [
+            listed(pair, f"sequence_bias[{index}]", "(ids, bias)")
+            for index, pair in enumerate(listed(items, "sequence_bias", expected))
+        ]
+        for index, pair in enumerate(pairs):
+            if len(pair) != 2:
+                raise ArgumentError(
+                    f"sequence_bias[{index}]: expected (ids, bias), found {found(pair)}"
+                )
+        self._runs(
+            "sequence_bias", "sequence_bias_count", [run for run, _ in pairs], "sequence_bias"
+        )
+        numbers = [real(value, f"the bias of {found(run)}") for run, value in pairs]
+        values = (c_float * len(pairs))(*numbers)
         self._alive.append(values)
         self.options.sequence_bias_values = cast(values, POINTER(c_float))
 
     def _strings(self, field: str, count: str, strings: Any) -> None:
-        if not strings:
+        if is_empty(strings):
             return
-        texts = [strings] if isinstance(strings, str) else list(strings)
-        array = (c_char_p * len(texts))(*(utf8(text, field) for text in texts))
+        texts = c_strings(strings, field)
+        array = (c_char_p * len(texts))(*texts)
         self._alive.append(array)
         setattr(self.options, field, cast(array, POINTER(c_char_p)))
         setattr(self.options, count, len(texts))
 
     def _callbacks(self, options: Dict[str, Any]) -> None:
-        on_token = options.get("on_token")
+        on_token = function(options.get("on_token"), "on_token")
         if on_token is not None:
 
             def token(_: Any, input: int, id: int, log_p: float, text: bytes) -> int:
                 return self._guard(on_token, input, id, log_p, text.decode("utf-8", "replace"))
 
             self._set("on_token", t.TokenFunction(token))
-        processor = options.get("logits_processor")
+        processor = function(options.get("logits_processor"), "logits_processor")
         if processor is not None:
 
             def logits(_: Any, raw: Any) -> int:
                 return self._guard(processor, LogitsView.of(raw.contents))
 
             self._set("on_logits", t.LogitsFunction(logits))
-        progress = options.get("progress")
-        if progress:
-            report = progress if callable(progress) else Count("generate")
+        progress = asked(options.get("progress"))
+        if progress is not None:
+            report = Count("generate") if progress is True else progress
 
             def done(_: Any, finished: int, total: int) -> int:
                 return self._guard(report, finished, total)
 
             self._set("on_progress", t.ProgressFunction(done))
-        allowed = options.get("prefix_allowed_tokens_fn")
+        name = "prefix_allowed_tokens_fn"
+        allowed = function(options.get(name), name)
         if allowed is not None:
             self._set("allowed_tokens", t.AllowedFunction(self._allowed(allowed)))
 
     def _allowed(self, allowed: Callable[[int, List[int]], Optional[Sequence[int]]]) -> Any:
         def call(_: Any, input: int, prefix: Any, count: int, ids: Any, capacity: int) -> int:
             try:
-                found = allowed(input, list(prefix[:count]))
-                if found is None:
+                ids_found = allowed(input, list(prefix[:count]))
+                if ids_found is None:
                     return ctypes.c_size_t(-1).value
-                values = int32s(found, "allowed tokens")
+                values = int32s(ids_found, "what prefix_allowed_tokens_fn returns")
                 for index, id in enumerate(values[:capacity]):
                     ids[index] = id
                 return len(values)

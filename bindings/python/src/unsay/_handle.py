@@ -1,8 +1,12 @@
 """Ownership of one object of the C library."""
 
 import threading
+from ctypes import c_void_p
 from types import TracebackType
-from typing import Callable, Optional, Type, TypeVar
+from typing import Any, Callable, Optional, Type, TypeVar
+
+from ._values import instance
+from .errors import ClosedError
 
 Self = TypeVar("Self", bound="Owner")
 
@@ -14,8 +18,11 @@ class Handle:
     so that one thread may close what another is using.
     """
 
-    def __init__(self, pointer: Optional[int], release: Callable[[int], None], name: str):
-        self._pointer = pointer
+    _pointer: Optional[int] = None
+
+    def __init__(self, made: Any, release: Callable[[int], None], name: str, maker: str) -> None:
+        """`made` is where the library put the pointer, `maker` what a program calls for one."""
+        self._pointer = instance(made, c_void_p, name, f"one made by {maker}").value
         self._release = release
         self._name = name
         self._users = 0
@@ -29,7 +36,7 @@ class Handle:
     def __enter__(self) -> int:
         with self._lock:
             if self._closed or self._pointer is None:
-                raise ValueError(f"the {self._name} is closed")
+                raise ClosedError(f"the {self._name} is closed")
             self._users += 1
             return self._pointer
 
@@ -62,7 +69,7 @@ class Handle:
             self._release(pointer)
 
     def __del__(self) -> None:
-        pointer, self._pointer = getattr(self, "_pointer", None), None
+        pointer, self._pointer = self._pointer, None
         if pointer is not None:
             self._release(pointer)
 

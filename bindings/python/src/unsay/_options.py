@@ -13,7 +13,7 @@ from typing import (
     Union,
 )
 
-from ._text import Tokens
+from ._inputs import Tokens
 from .results import LogitsView
 
 

@@ -3,11 +3,21 @@
 import sys
 from typing import Any, Callable, Optional, Union
 
+from ._values import is_bool, wrong
 from .results import Step
 
 Progress = Union[bool, Callable[[Step], Any], None]
 """True for a bar on stderr, or a function called after each step: returning exactly
 `False` ends the run."""
+
+
+def asked(progress: Any) -> Any:
+    """What `progress` asks for: True, a function, or None for nothing."""
+    if progress is None or is_bool(progress):
+        return True if progress else None
+    if not callable(progress):
+        raise wrong("progress", "True, False or a function", progress)
+    return progress
 
 
 class Line:
@@ -76,9 +86,10 @@ class Reporter:
     """Shows steps the way `progress` asks; a context manager."""
 
     def __init__(self, progress: Progress, total: int, name: str) -> None:
-        self._call = progress if callable(progress) else None
+        wanted = asked(progress)
+        self._call = None if wanted is True else wanted
         self._display: Union[Bar, Line, None] = None
-        if progress is True:
+        if wanted is True:
             try:
                 from tqdm.auto import tqdm
             except ImportError:

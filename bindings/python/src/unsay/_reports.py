@@ -4,14 +4,15 @@ import json
 import os
 from ctypes import byref, c_void_p, pointer
 from dataclasses import dataclass, field, fields
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import _types as t
 from ._files import whole_file
 from ._generation import Generation
+from ._inputs import Sequences, several
 from ._library import functions, initialised
 from ._sessions import Session
-from ._text import Sequences, Tokens, utf8
+from ._values import Path, c_string, function, path_bytes
 from .results import Evaluation
 
 
@@ -66,27 +67,29 @@ class PatchReport:
     html: str = field(repr=False)
     """One page that loads nothing from anywhere."""
 
-    def save(self, path: Union[str, "os.PathLike[str]"]) -> None:
+    def save(self, path: Path) -> None:
         """Writes the page, or, to a path that ends in .json, the JSON; whole or not at all."""
-        text = self.json if os.fspath(path).endswith(".json") else self.html
-        with whole_file(path) as file:
+        name = os.fsdecode(path_bytes(path, "path"))
+        text = self.json if name.endswith(".json") else self.html
+        with whole_file(name) as file:
             file.write(text)
 
 
 def make_report(
     session: Session,
-    inputs: Sequence[Tokens],
+    inputs: Any,
     detect: Optional[Callable[[str], Any]],
     title: Optional[str],
     generate: Dict[str, Any],
 ) -> PatchReport:
     options = initialised(t.ReportOptions, "report")
-    sequences = Sequences(list(inputs))
+    sequences = Sequences(several(inputs, "inputs")[0])
+    function(detect, "detect")
     options.inputs, options.input_count = sequences.array, sequences.count
     generation = Generation(generate)
     options.generate = pointer(generation.options)
     if title is not None:
-        options.title = utf8(title, "title")
+        options.title = c_string(title, "title")
     raised: List[BaseException] = []
 
     def call(_: Any, __: int, text: bytes) -> int:

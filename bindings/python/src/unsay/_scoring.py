@@ -5,10 +5,11 @@ from typing import Any, List, Optional, Sequence, Union, overload
 
 from ._base import view
 from ._hypotheses import outputs_of
+from ._inputs import OUTPUT, One, Sequences, Tokens, one, several
 from ._library import functions
 from ._parts import in_parts
-from ._text import Sequences, Tokens, is_one
 from ._training import TrainableModel
+from ._values import flag
 from .errors import ArgumentError
 from .results import Floats, Output
 
@@ -30,11 +31,17 @@ class ScoringModel(TrainableModel):
         `.log_probs` holds the logarithm of each token's probability, `.total` their sum.
         Ctrl-C stops it after the pairs in progress.
         """
-        single = is_one(inputs)
-        ins = Sequences([inputs] if single else list(inputs))
-        outs = Sequences([outputs] if single else list(outputs), "output")
-        if ins.count != outs.count:
-            raise ArgumentError(f"{ins.count} inputs, but {outs.count} outputs")
+        first, single = several(inputs, "inputs")
+        second, is_one = several(outputs, "outputs", OUTPUT)
+        if single != is_one:
+            raise ArgumentError(
+                "inputs and outputs: expected one of each or a list of each, found "
+                f"{'one input' if single else 'a list of inputs'} and "
+                f"{'one output' if is_one else 'a list of outputs'}"
+            )
+        if len(first) != len(second):
+            raise ArgumentError(f"{len(first)} inputs, but {len(second)} outputs")
+        ins, outs = Sequences(first), Sequences(second, "output")
         if ins.count == 0:
             return []
         scored: List[Output] = []
@@ -55,7 +62,7 @@ class ScoringModel(TrainableModel):
         `normalize` is False. A single text or list of ids gives one row. Ctrl-C stops it after
         the inputs in progress.
         """
-        sequences = Sequences([inputs] if is_one(inputs) else list(inputs))
+        sequences, scales = Sequences(several(inputs, "inputs")[0]), flag(normalize, "normalize")
         width = self._info.d_model
         values, need = (c_float * (sequences.count * width))(), c_size_t()
 
@@ -63,7 +70,7 @@ class ScoringModel(TrainableModel):
             size = (end - begin) * width
             rows = (c_float * size).from_buffer(values, 4 * begin * width)
             functions.embed(
-                model, sequences.at(begin), end - begin, int(normalize), rows, size, byref(need)
+                model, sequences.at(begin), end - begin, int(scales), rows, size, byref(need)
             )
 
         with self._handle as model:
@@ -75,19 +82,19 @@ class ScoringModel(TrainableModel):
 
         `numpy.asarray` takes it without a copy.
         """
-        ids = self._ids(output)
-        return self._floats(functions.logits, [input], [ids], len(ids), self._info.vocab_size)
+        first, ids = one(input, "input"), self._ids(output, "output")
+        return self._floats(functions.logits, [first], [ids], len(ids), self._info.vocab_size)
 
     def encoder_states(self, input: Tokens) -> Floats:
         """The encoder's output: float32 [ids, d_model]."""
-        ids = self._ids(input)
+        ids = self._ids(input, "input")
         return self._floats(functions.encoder_states, [ids], None, len(ids), self._info.d_model)
 
     def _floats(
         self,
         function: Any,
-        inputs: List[Tokens],
-        outputs: Optional[List[Tokens]],
+        inputs: List[One],
+        outputs: Optional[List[One]],
         rows: int,
         width: int,
     ) -> Floats:

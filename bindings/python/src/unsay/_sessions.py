@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 import time
 from ctypes import (
     POINTER,
@@ -17,15 +18,18 @@ from ctypes import (
     cast,
     pointer,
 )
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 from . import _types as t
+from ._files import require_file
 from ._handle import Handle
+from ._inputs import One, Sequences, marks_of, positions_of
 from ._interrupt import Interrupts
 from ._library import functions, initialised, sized
 from ._progress import Progress, Reporter
-from ._text import Sequences, Tokens, int32s, path_bytes, utf8
-from .errors import ArgumentError, CancelledError
+from ._values import c_string, choice, fields, function, listed, path_bytes, real, reals
+from .errors import ArgumentError, CancelledError, CapacityError
 from .results import Evaluation, Gradients, Plan, PlannedMark, Report, Step, Sweep, Trial
 
 GradientsHook = Callable[[Gradients], Any]
@@ -37,27 +41,6 @@ CHOICES = {
     "schedule": t.SCHEDULES,
     "compute": t.COMPUTES,
 }
-
-
-def choice(table: Dict[str, int], value: str, name: str) -> int:
-    """The number of a named choice."""
-    try:
-        return table[value]
-    except (KeyError, TypeError):
-        raise ArgumentError(f"{name} is {value!r}, expected one of {', '.join(table)}") from None
-
-
-def fields(options: Any, values: Dict[str, Any]) -> None:
-    """Sets the options that were given; None keeps the library's default."""
-    for name, value in values.items():
-        if value is None:
-            continue
-        try:
-            setattr(options, name, value)
-        except TypeError as error:
-            raise ArgumentError(f"{name} is {value!r}: {error}") from None
-        if isinstance(value, int) and getattr(options, name) != value:
-            raise ArgumentError(f"{name} is {value}, which does not fit the option")
 
 
 def to_step(raw: Any) -> Step:
@@ -97,7 +80,9 @@ def run_options(values: Dict[str, Any]) -> Any:
         options.select = choice(t.SELECTS, select, "select")
     state_path = values.pop("state_path", None)
     if state_path is not None:
-        options.state_path = path_bytes(state_path)
+        options.state_path = path_bytes(state_path, "state_path")
+        # Before the training that would end with the first save.
+        require_file(Path(os.fsdecode(state_path)))
     fields(options, values)
     return options
 
@@ -122,28 +107,30 @@ class Session:
         if isinstance(scope, str):
             options.scope = choice(t.SCOPES, scope, "scope")
         elif scope is not None:
-            names = [utf8(name, "scope") for name in scope]
+            listed_names = listed(scope, "scope", "a scope or a list of tensors' names")
+            names = [c_string(name, "a name in scope") for name in listed_names]
             options.scope, options.tensor_count = t.TENSORS_SCOPE, len(names)
             options.tensors = (c_char_p * len(names))(*names)
         fields(options, values)
         options.reference, options.root = reference, root
-        if on_gradients is not None:
-            self._hook = self._gradients_function(on_gradients)
+        hook = function(on_gradients, "on_gradients")
+        if hook is not None:
+            self._hook = self._gradients_function(hook)
             options.on_gradients = self._hook
         out = c_void_p()
         functions.session_create(model, byref(options), byref(out))
-        self._adopt(out.value)
+        self._adopt(out)
 
     @classmethod
-    def adopting(cls, pointer: Optional[int]) -> "Session":
+    def adopting(cls, made: c_void_p) -> "Session":
         """Of a session that the library has made."""
         session = cls.__new__(cls)
-        session._adopt(pointer)
+        session._adopt(made)
         return session
 
-    def _adopt(self, pointer: Optional[int]) -> None:
+    def _adopt(self, made: c_void_p) -> None:
         self._raised: Optional[BaseException] = None
-        self.handle = Handle(pointer, functions.session_close, "patch")
+        self.handle = Handle(made, functions.session_close, "patch", "model.patch()")
 
     def _gradients_function(self, hook: GradientsHook) -> Any:
         def call(_: Any, raw: Any) -> int:
@@ -157,7 +144,8 @@ class Session:
                     bool(view.is_sum),
                 )
                 hook(gradients)
-                view.weight, view.loss = gradients.weight, gradients.loss
+                view.weight = real(gradients.weight, "the weight of the gradients")
+                view.loss = real(gradients.loss, "the loss of the gradients")
                 return t.CONTINUE
             except BaseException as error:
                 self._raised = error
@@ -180,20 +168,22 @@ class Session:
     def add(
         self,
         function: str,
-        inputs: Sequence[Tokens],
-        outputs: Sequence[Tokens],
-        marks: Optional[Sequence[int]] = None,
-        weight: float = 1.0,
-        also_avoid: Optional[Mapping[int, Sequence[int]]] = None,
+        inputs: Sequence[One],
+        outputs: Sequence[One],
+        marks: Any = None,
+        weight: Any = 1.0,
+        also_avoid: Any = None,
     ) -> None:
         """Adds pairs by one of the functions `session_add*`; `marks` are of every pair."""
         ins, outs = Sequences(inputs), Sequences(outputs, "output")
         if ins.count != outs.count:
             raise ArgumentError(f"{ins.count} inputs, but {outs.count} outputs")
         examples = (t.Example * max(1, ins.count))()
-        alive = None if marks is None else (c_int8 * len(marks))(*marks)
-        pairs = [(place, id) for place, ids in (also_avoid or {}).items() for id in ids]
-        flat = (c_int32 * (2 * len(pairs)))(*int32s([number for pair in pairs for number in pair]))
+        checked = None if marks is None else marks_of(marks)
+        alive = None if checked is None else (c_int8 * len(checked))(*checked)
+        pairs = positions_of(also_avoid, "also_avoid")
+        flat = (c_int32 * len(pairs))(*pairs)
+        weight = real(weight, "weight")
         for index in range(ins.count):
             example = examples[index]
             example.input, example.output = ins.array[index], outs.array[index]
@@ -203,7 +193,7 @@ class Session:
                 example.mark_count = len(alive)
             if pairs:
                 example.also_avoid = cast(flat, POINTER(c_int32))
-                example.also_avoid_count = len(pairs)
+                example.also_avoid_count = len(pairs) // 2
         with self.handle as session:
             getattr(functions, function)(session, examples, ins.count)
 
@@ -218,10 +208,18 @@ class Session:
 
     def plan(self) -> Plan:
         raw, count = sized(t.Plan), c_size_t()
+        capacity = 0
         with self.calling() as session:
-            functions.session_plan(session, byref(raw), None, 0, byref(count))
-            marks = (t.PlannedMark * max(1, count.value))()
-            functions.session_plan(session, byref(raw), marks, count.value, byref(count))
+            while True:
+                marks = (t.PlannedMark * capacity)()
+                try:
+                    functions.session_plan(session, byref(raw), marks, capacity, byref(count))
+                    break
+                except CapacityError:
+                    # The library keeps the plan: asking again for its marks prices nothing anew.
+                    if count.value <= capacity:
+                        raise
+                    capacity = count.value
         return Plan(
             avoided_count=raw.avoided_count,
             kept_count=raw.kept_count,
@@ -277,15 +275,15 @@ class Session:
 
     def sweep(
         self,
-        learning_rates: Sequence[float],
-        alphas: Sequence[float],
+        learning_rates: Any,
+        alphas: Any,
         values: Dict[str, Any],
         progress: Progress,
     ) -> Sweep:
         run = run_options(values)
         options = initialised(t.SweepOptions, "sweep")
-        rates = (c_float * len(learning_rates))(*learning_rates)
-        weights = (c_float * len(alphas))(*alphas)
+        tried = reals(learning_rates, "learning_rates"), reals(alphas, "alphas")
+        rates, weights = ((c_float * len(numbers))(*numbers) for numbers in tried)
         options.learning_rates, options.learning_rate_count = rates, len(rates)
         options.alphas, options.alpha_count = weights, len(weights)
         trials: List[Trial] = []
@@ -316,13 +314,14 @@ class Session:
             functions.session_commit(session)
 
     def save(self, path: Any) -> None:
+        name = path_bytes(path, "path")
         with self.handle as session:
-            functions.session_save(session, path_bytes(path))
+            functions.session_save(session, name)
 
     def load(self, path: Any) -> int:
-        steps = c_int32()
+        steps, name = c_int32(), path_bytes(path, "path")
         with self.handle as session:
-            functions.session_load(session, path_bytes(path), byref(steps))
+            functions.session_load(session, name, byref(steps))
         return steps.value
 
     def cancel(self) -> None:

@@ -1,15 +1,19 @@
 """The part of `Model` that patches and fine-tunes, and keeps count of its changes."""
 
-from ctypes import byref, c_void_p
-from typing import Any, Iterable, List, Optional, Sequence, Tuple, Union
+import contextlib
+import inspect
+from ctypes import byref, c_size_t, c_void_p, sizeof
+from typing import Any, Iterable, List, Optional, Sequence, Union
 
 from . import _types as t
 from ._base import BaseModel
-from ._library import functions, sized
+from ._inputs import Pair, pairs_of
+from ._library import functions
 from ._progress import Progress
 from ._sessions import GradientsHook, Session
-from ._text import Tokens, split
-from .delta import Delta, to_delta_info
+from ._values import Path, flag, integer, listed
+from .delta import Delta, DeltaOrPath, opened, to_delta_info
+from .errors import ArgumentError, CapacityError
 from .patch import Patch
 from .results import DeltaInfo, Report
 
@@ -87,10 +91,10 @@ class TrainableModel(BaseModel):
 
     def finetune(
         self,
-        pairs: Iterable[Tuple[Tokens, Tokens]],
+        pairs: Iterable[Pair],
         *,
         steps: int,
-        validation: Optional[Iterable[Tuple[Tokens, Tokens]]] = None,
+        validation: Optional[Iterable[Pair]] = None,
         evaluate_every: Optional[int] = None,
         patience: Optional[int] = None,
         optimizer: Optional[str] = None,
@@ -101,7 +105,7 @@ class TrainableModel(BaseModel):
         dropout: Optional[float] = None,
         z_loss: Optional[float] = None,
         seed: Optional[int] = None,
-        state_path: Optional[str] = None,
+        state_path: Optional[Path] = None,
         save_every: Optional[int] = None,
         resume: bool = False,
         progress: Progress = None,
@@ -109,6 +113,7 @@ class TrainableModel(BaseModel):
     ) -> Report:
         """Trains on pairs (input, output) by likelihood for `steps` steps, then commits.
 
+        A pair may be a row with "input" and "output" or "target", and all of them a table.
         The paper's settings: optimizer="adafactor", learning_rate=1e-3, dropout=0.1,
         z_loss=1e-4, batch_size=32. With `validation` the best of its evaluations is kept,
         one every `evaluate_every` steps, and `patience` of them without a better one end
@@ -119,22 +124,30 @@ class TrainableModel(BaseModel):
         Nothing is committed if it is interrupted or a callback raises; a `progress`
         function that returns False ends it early, and what was learnt is kept.
         """
+        steps = integer(steps, "steps", low=0)
+        resumes = flag(resume, "resume")
+        saves = save_every is not None and integer(save_every, "save_every", low=0) > 0
+        if resumes and state_path is None:
+            raise ArgumentError("resume: expected a state_path to go on from, found None")
+        known = inspect.signature(self.patch).parameters.keys() - {"loss"}
+        for name in options.keys() - known:
+            raise ArgumentError(f"finetune has no option {name!r}")
+        examples = pairs_of(pairs)
+        held_out = None if validation is None else pairs_of(validation, "validation")
         with self.patch(
             loss="likelihood", optimizer=optimizer, learning_rate=learning_rate,
             schedule=schedule, warmup_steps=warmup_steps, batch_size=batch_size,
             dropout=dropout, z_loss=z_loss, seed=seed, **options,
         ) as patch:  # fmt: skip
-            patch._session.add("session_add", *split(pairs))
-            if validation is not None:
-                patch._session.add("session_add_held_out", *split(validation))
-            done = 0
-            if resume and state_path is not None:
-                done = patch.load_state(state_path)
+            patch._session.add("session_add", *examples)
+            if held_out is not None:
+                patch._session.add("session_add_held_out", *held_out)
+            done = patch.load_state(state_path) if resumes and state_path is not None else 0
             report = patch.run(
                 max_steps=max(0, steps - done),
                 evaluate_every=evaluate_every if evaluate_every is not None else max(1, steps),
                 patience=patience,
-                state_path=state_path if save_every else None,
+                state_path=state_path if saves else None,
                 save_every=save_every,
                 progress=progress,
             )
@@ -143,17 +156,18 @@ class TrainableModel(BaseModel):
 
     # What was changed
 
-    def apply(self, delta: Delta) -> None:
-        """Applies a delta that was made from these very weights; exact to the bit.
+    def apply(self, delta: DeltaOrPath) -> None:
+        """Applies a delta, or that in a file, that was made from these very weights; exact to
+        the bit.
 
         Raises `MismatchError`, and changes nothing, if the weights are others.
         """
-        with self._handle as model, delta._handle as pointer:
+        with self._handle as model, opened(delta) as pointer:
             functions.delta_apply(pointer, model)
 
-    def revert(self, delta: Optional[Delta] = None) -> None:
-        """Takes back a delta that led to these very weights, or the last of `applied`;
-        exact to the bit.
+    def revert(self, delta: Optional[DeltaOrPath] = None) -> None:
+        """Takes back a delta, or that in a file, that led to these very weights; or the last of
+        `applied`; exact to the bit.
 
         Without a delta raises `StateError` if nothing is applied, or if the last change is
         a commit whose `patch.delta()` was never asked for.
@@ -162,44 +176,55 @@ class TrainableModel(BaseModel):
             if delta is None:
                 functions.model_revert(model)
                 return
-            with delta._handle as pointer:
+            with opened(delta) as pointer:
                 functions.delta_revert(pointer, model)
 
     @property
     def applied(self) -> List[DeltaInfo]:
         """Every change since the model was opened that is not taken back, the first first.
 
-        Of a commit whose `patch.delta()` was never asked for, only the fingerprints are known.
+        The list is of one moment, whatever other threads apply and take back meanwhile. Of a
+        commit whose `patch.delta()` was never asked for, only the fingerprints are known.
         """
+        capacity, count = 16, c_size_t()
         with self._handle as model:
-            infos = []
-            for index in range(functions.model_applied_count(model)):
-                raw = sized(t.DeltaInfo)
-                functions.model_applied(model, index, byref(raw))
-                infos.append(to_delta_info(raw))
-            return infos
+            while True:
+                infos = (t.DeltaInfo * capacity)()
+                try:
+                    functions.model_list_applied(
+                        model, infos, sizeof(t.DeltaInfo), capacity, byref(count)
+                    )
+                    return [to_delta_info(raw) for raw in infos[: count.value]]
+                except CapacityError:
+                    if count.value <= capacity:
+                        raise
+                    capacity = 2 * count.value
 
-    def squash(self, deltas: Sequence[Delta]) -> Delta:
+    def squash(self, deltas: Sequence[DeltaOrPath]) -> Delta:
         """One delta that does what several do, each made on what the one before leaves.
 
         The model's weights are those before the first of them or after the last.
         """
+        given = listed(deltas, "deltas", "a list of deltas")
         out = c_void_p()
-        pointers = (c_void_p * len(deltas))()
-        with self._handle as model:
-            for index, delta in enumerate(deltas):
-                with delta._handle as pointer:
-                    pointers[index] = pointer
-            functions.delta_squash(pointers, len(deltas), model, byref(out))
-        return Delta(out.value)
+        with contextlib.ExitStack() as stack:
+            model = stack.enter_context(self._handle)
+            pointers = (c_void_p * len(given))(
+                *(
+                    stack.enter_context(opened(delta, f"deltas[{index}]"))
+                    for index, delta in enumerate(given)
+                )
+            )
+            functions.delta_squash(pointers, len(given), model, byref(out))
+        return Delta(out)
 
-    def rebase(self, delta: Delta) -> Patch:
+    def rebase(self, delta: DeltaOrPath) -> Patch:
         """A patch that would do here what the delta did elsewhere: its options, examples and
         guard, not run yet.
 
         Raises `StateError` if it was made without `keep_examples`.
         """
         out = c_void_p()
-        with self._handle as model, delta._handle as pointer:
+        with self._handle as model, opened(delta) as pointer:
             functions.delta_rebase(pointer, model, byref(out))
-        return Patch(self, Session.adopting(out.value))
+        return Patch(self, Session.adopting(out))

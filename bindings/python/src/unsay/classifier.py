@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from ctypes import POINTER, byref, c_float, c_size_t, c_void_p, cast
 from typing import Any, Callable, Iterable, List, Optional, Sequence, Tuple, Union
 
 from . import _types as t
 from ._base import BaseModel, view
 from ._handle import Handle, Owner
+from ._inputs import Sequences, Tokens, one, ranges_of
 from ._interrupt import Interrupts
 from ._library import functions, initialised, sized
-from ._progress import Count
-from ._sessions import fields
-from ._text import Sequences, Tokens, path_bytes, to_bytes, to_characters
+from ._progress import Count, asked
+from ._text import to_bytes, to_characters
+from ._values import Path, fields, instance, listed, path_bytes, real, wrong
 from .errors import ArgumentError, CapacityError, Error
 from .results import ClassifierInfo, Floats, Output
 
-Path = Union[str, "os.PathLike[str]"]
 Ranges = Sequence[Tuple[int, int]]
 """Characters of a text, from begin to before end."""
 
@@ -30,8 +29,10 @@ class Classifier(Owner):
     be used from any threads at once.
     """
 
-    def __init__(self, pointer: Optional[int]) -> None:
-        self._handle = Handle(pointer, functions.classifier_close, "classifier")
+    def __init__(self, made: c_void_p) -> None:
+        self._handle = Handle(
+            made, functions.classifier_close, "classifier", "Classifier.train or Classifier.open"
+        )
 
     @classmethod
     def train(
@@ -62,6 +63,7 @@ class Classifier(Owner):
         Raises `ArgumentError` for a range outside its text, and if no token or every one is
         marked.
         """
+        instance(model, BaseModel, "model", "a Model")
         options = initialised(t.ClassifierOptions, "classifier")
         fields(
             options,
@@ -86,7 +88,7 @@ class Classifier(Owner):
         except BaseException as error:
             functions.classifier_close(out.value)
             raise (watch.raised if isinstance(error, Error) else None) or error from None
-        return cls(out.value)
+        return cls(out)
 
     @classmethod
     def open(cls, model: BaseModel, path: Path) -> Classifier:
@@ -95,15 +97,17 @@ class Classifier(Owner):
         Raises `MismatchError` if it was trained on another encoder: on another model, or on this
         one before a patch that changed the encoder or its embedding. Open it before the patch.
         """
-        out = c_void_p()
+        instance(model, BaseModel, "model", "a Model")
+        out, name = c_void_p(), path_bytes(path, "path")
         with model._handle as pointer:
-            functions.classifier_open(pointer, path_bytes(path), byref(out))
-        return cls(out.value)
+            functions.classifier_open(pointer, name, byref(out))
+        return cls(out)
 
     def save(self, path: Path) -> None:
         """Writes the classifier to a file, whole or not at all."""
+        name = path_bytes(path, "path")
         with self._handle as classifier:
-            functions.classifier_save(classifier, path_bytes(path))
+            functions.classifier_save(classifier, name)
 
     @property
     def info(self) -> ClassifierInfo:
@@ -131,14 +135,15 @@ class Classifier(Owner):
         whitespace separates is one range.
         """
         if not isinstance(text, (str, Output)):
-            raise ArgumentError(f"spans are of a text or an Output, found {type(text).__name__}")
-        spans, count = self._filled(functions.classifier_spans, text, t.Span, threshold)
+            raise wrong("text", "a str or an Output", text)
+        least = real(threshold, "threshold")
+        spans, count = self._filled(functions.classifier_spans, text, t.Span, least)
         found = [(span.begin, span.end) for span in spans[:count]]
         return to_characters(str(text), found)
 
     def _filled(self, function: Any, text: Tokens, kind: Any, *more: Any) -> Tuple[Any, int]:
         """What a function writes about one text, and how much; called twice at most."""
-        sequence = Sequences([text], "text")
+        sequence = Sequences([one(text, "text")], "text")
         capacity, count = 512, c_size_t()
         with self._handle as classifier:
             while True:
@@ -165,15 +170,21 @@ class _MarkedTexts:
     """An array of `unsay_marked_text`, with what it points to kept alive."""
 
     def __init__(self, texts: Iterable[Tuple[Union[str, Output], Ranges]]) -> None:
-        listed = list(texts)
-        for index, (text, _) in enumerate(listed):
-            if not isinstance(text, (str, Output)):
-                raise ArgumentError(f"text {index} is {text!r}, expected a str or an Output")
-        self._sequences = Sequences([text for text, _ in listed], "text")
+        expected = "(text, ranges)"
+        pairs = [
+            listed(pair, f"texts[{index}]", expected)
+            for index, pair in enumerate(listed(texts, "texts", f"a list of {expected}"))
+        ]
+        for index, pair in enumerate(pairs):
+            if len(pair) != 2:
+                raise ArgumentError(f"texts[{index}]: expected {expected}, found {len(pair)} parts")
+            if not isinstance(pair[0], (str, Output)):
+                raise wrong(f"text {index}", "a str or an Output", pair[0])
+        self._sequences = Sequences([one(text, "text") for text, _ in pairs], "text")
         self._spans: List[Any] = []
-        self.count = len(listed)
+        self.count = len(pairs)
         self.array = (t.MarkedText * max(1, self.count))()
-        for index, (text, ranges) in enumerate(listed):
+        for index, (text, ranges) in enumerate(pairs):
             spans = self._spans_of(str(text), ranges, f"text {index}")
             self.array[index].text = self._sequences.array[index]
             self.array[index].spans = cast(spans, POINTER(t.Span))
@@ -182,9 +193,10 @@ class _MarkedTexts:
 
     @staticmethod
     def _spans_of(text: str, ranges: Ranges, name: str) -> Any:
+        checked = ranges_of(ranges, f"{name}: ranges")
         try:
-            pairs = to_bytes(text, [(int(begin), int(end)) for begin, end in ranges], "text")
-        except (TypeError, ValueError) as error:
+            pairs = to_bytes(text, checked, "text")
+        except ArgumentError as error:
             raise ArgumentError(f"{name}: {error}") from None
         spans = (t.Span * len(pairs))()
         for span, (begin, end) in zip(spans, pairs):
@@ -198,7 +210,8 @@ class _Watch:
     def __init__(self, progress: Union[bool, Callable[[int, int], Any], None]) -> None:
         self.raised: Optional[BaseException] = None
         self.interrupts = Interrupts()
-        self._report: Any = Count("train") if progress is True else progress or None
+        wanted = asked(progress)
+        self._report: Any = Count("train") if wanted is True else wanted
         self.function = t.ProgressFunction(self._done)
 
     def _done(self, _: Any, done: int, total: int) -> int:

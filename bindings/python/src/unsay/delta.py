@@ -1,14 +1,15 @@
 """A patch apart from its model."""
 
+import contextlib
 import json
 import os
 from ctypes import byref, c_void_p
-from typing import Any, Dict, Optional, Union
+from typing import Any, Dict, Iterator, Union
 
 from . import _types as t
 from ._handle import Handle, Owner
 from ._library import functions, sized
-from ._text import path_bytes
+from ._values import Path, path_bytes, wrong
 from .results import DeltaInfo
 
 
@@ -19,17 +20,19 @@ class Delta(Owner):
     `patch.delta()` or `Delta.open(path)`.
     """
 
-    def __init__(self, pointer: Optional[int]) -> None:
-        self._handle = Handle(pointer, functions.delta_close, "delta")
+    def __init__(self, made: c_void_p) -> None:
+        self._handle = Handle(
+            made, functions.delta_close, "delta", "Delta.open(path) or patch.delta()"
+        )
 
     @classmethod
-    def open(cls, path: Union[str, "os.PathLike[str]"]) -> "Delta":
+    def open(cls, path: Path) -> "Delta":
         """Reads a delta file."""
         out = c_void_p()
         functions.delta_open(path_bytes(path), byref(out))
-        return cls(out.value)
+        return cls(out)
 
-    def save(self, path: Union[str, "os.PathLike[str]"]) -> None:
+    def save(self, path: Path) -> None:
         """Writes the delta to a file, whole or not at all."""
         with self._handle as delta:
             functions.delta_save(delta, path_bytes(path))
@@ -58,6 +61,23 @@ class Delta(Owner):
             f"Delta({info.before[:8]} -> {info.after[:8]}, {info.changed_count} parameters "
             f"in {info.tensor_count} tensors)"
         )
+
+
+DeltaOrPath = Union[Delta, Path]
+"""A delta, or the path of the file that holds one."""
+
+
+@contextlib.contextmanager
+def opened(delta: DeltaOrPath, name: str = "delta") -> Iterator[int]:
+    """The library's pointer to a delta; one that is given by its path is closed afterwards."""
+    if isinstance(delta, Delta):
+        with delta._handle as pointer:
+            yield pointer
+        return
+    if not isinstance(delta, (str, bytes, os.PathLike)):
+        raise wrong(name, "a Delta or the path of one", delta)
+    with Delta.open(delta) as read, read._handle as pointer:
+        yield pointer
 
 
 def to_delta_info(raw: Any) -> DeltaInfo:

@@ -11,9 +11,10 @@ So a program may know this package's names or not:
 from typing import Dict, Optional, Type
 
 __all__ = [
-    "ArgumentError", "BusyError", "CancelledError", "CapacityError", "DivergedError",
-    "Error", "FormatError", "GuardError", "IOFailure", "InternalError", "MismatchError",
-    "NotFoundError", "OutOfMemoryError", "StateError", "TextError", "UnsupportedError",
+    "ArgumentError", "ArgumentTypeError", "BusyError", "CancelledError", "CapacityError",
+    "ClosedError", "DivergedError", "Error", "FormatError", "GuardError", "IOFailure",
+    "InternalError", "MismatchError", "NotFoundError", "OutOfMemoryError", "StateError",
+    "TextError", "UnsupportedError",
 ]  # fmt: skip
 
 
@@ -30,6 +31,10 @@ class ArgumentError(Error, ValueError):
     """An argument is out of range, empty, or of the wrong shape."""
 
     status = -10
+
+
+class ArgumentTypeError(ArgumentError, TypeError):
+    """An argument is of the wrong type; an `ArgumentError` that is a `TypeError`, too."""
 
 
 class CapacityError(Error, BufferError):
@@ -78,6 +83,10 @@ class StateError(Error, RuntimeError):
     """Not possible now: e.g. a run before any example was added."""
 
     status = -31
+
+
+class ClosedError(StateError, ValueError):
+    """The model, patch, delta or classifier was closed; a `ValueError` as of a closed file."""
 
 
 class BusyError(Error, RuntimeError):

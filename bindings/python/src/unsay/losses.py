@@ -6,9 +6,9 @@ from typing import Any, Sequence, Tuple
 
 from . import _types as t
 from ._base import view
+from ._inputs import int32s, marks_of
 from ._library import functions
-from ._sessions import choice
-from ._text import int32s
+from ._values import choice, listed, real, reals
 from .errors import ArgumentError
 from .results import Floats
 
@@ -17,8 +17,10 @@ def _float32s(values: Any, name: str) -> bytes:
     """The bytes of a float32 buffer (numpy, memoryview, array) or of rows of numbers."""
     try:
         source = memoryview(values)
-    except TypeError:
-        return array("f", (number for row in values for number in row)).tobytes()
+    except (TypeError, ValueError, BufferError):
+        rows = listed(values, name, "float32 [tokens, vocab_size]")
+        numbers = [reals(row, f"{name}[{index}]") for index, row in enumerate(rows)]
+        return array("f", (number for row in numbers for number in row)).tobytes()
     if source.format != "f":
         raise ArgumentError(f"{name} must be float32, found format {source.format!r}")
     return source.tobytes()
@@ -43,23 +45,24 @@ def token_losses(
     their sum, [tokens, vocab_size].
     """
     p, q = _float32s(logits, "logits"), _float32s(reference, "reference")
-    tokens, entries = len(targets), len(p) // 4
-    if tokens == 0 or entries % tokens or len(marks) != tokens or len(q) != len(p):
+    ids, checked = int32s(targets, "targets"), marks_of(marks)
+    tokens, entries = len(ids), len(p) // 4
+    if tokens == 0 or entries % tokens or len(checked) != tokens or len(q) != len(p):
         raise ArgumentError(
             f"{entries} logits, {len(q) // 4} reference logits, {tokens} targets and "
-            f"{len(marks)} marks do not fit together"
+            f"{len(checked)} marks do not fit together"
         )
     floats = c_float * entries
     losses, gradient = (c_float * tokens)(), floats()
     functions.token_losses(
         choice(t.LOSSES, loss, "loss"),
         choice(t.FORMS, form, "form"),
-        alpha,
-        retain,
+        real(alpha, "alpha"),
+        real(retain, "retain"),
         floats.from_buffer_copy(p),
         floats.from_buffer_copy(q),
-        cast((c_int32 * tokens)(*int32s(targets, "targets")), POINTER(c_int32)),
-        (c_int8 * tokens)(*marks),
+        cast((c_int32 * tokens)(*ids), POINTER(c_int32)),
+        (c_int8 * tokens)(*checked),
         tokens,
         entries // tokens,
         losses,

@@ -23,19 +23,17 @@ from typing import (
 from . import _types as t
 from ._generation import Generation
 from ._hypotheses import outputs_of
+from ._inputs import One, Sequences, Tokens, one, several
 from ._library import functions, initialised
 from ._scoring import ScoringModel
-from ._sessions import choice, fields
-from ._text import Sequences, Tokens, is_one, path_bytes, utf8
-from .errors import CancelledError, Error
+from ._values import Path, c_string, choice, fields, flag, found, is_mapping, path_bytes, wrong
+from .errors import ArgumentError, CancelledError, Error
 from .results import Output
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ._options import GenerateOptions
-
-Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 
 
 def open(
@@ -61,8 +59,8 @@ def open(
     """
     out = c_void_p()
     options = _open_options(threads, compute, allow_links, tokenizer, variant)
-    functions.model_open(path_bytes(path), byref(options), byref(out))
-    return Model(out.value, os.fsdecode(path))
+    functions.model_open(path_bytes(path, "path"), byref(options), byref(out))
+    return Model(out, os.fsdecode(path))
 
 
 def open_buffers(
@@ -73,14 +71,25 @@ def open_buffers(
     variant: Optional[str] = None,
 ) -> Model:
     """Opens the files of a model folder from memory: name -> content."""
-    buffers = (t.Buffer * max(1, len(files)))()
-    for buffer, (name, content) in zip(buffers, files.items()):
-        buffer.name, buffer.size = utf8(name, "name"), len(content)
+    if not is_mapping(files):
+        raise wrong("files", "a mapping of names to bytes", files)
+    contents = {name: _content(files[name], f"files[{found(name)}]") for name in list(files.keys())}
+    buffers = (t.Buffer * max(1, len(contents)))()
+    for buffer, (name, content) in zip(buffers, contents.items()):
+        buffer.name, buffer.size = c_string(name, "a name in files"), len(content)
         buffer.bytes = ctypes.cast(c_char_p(content), c_void_p)
     out = c_void_p()
     options = _open_options(threads, compute, False, None, variant)
-    functions.model_open_buffers(buffers, len(files), byref(options), byref(out))
-    return Model(out.value, "memory")
+    functions.model_open_buffers(buffers, len(contents), byref(options), byref(out))
+    return Model(out, "memory")
+
+
+def _content(value: Any, name: str) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, (bytearray, memoryview)):
+        raise wrong(name, "bytes", value)
+    return bytes(value)
 
 
 def _open_options(
@@ -93,11 +102,11 @@ def _open_options(
     options = initialised(t.OpenOptions, "open")
     fields(options, {"threads": threads})
     options.compute = choice(t.COMPUTES, compute, "compute")
-    options.allow_links = int(allow_links)
+    options.allow_links = int(flag(allow_links, "allow_links"))
     if tokenizer is not None:
-        options.tokenizer_path = path_bytes(tokenizer)
+        options.tokenizer_path = path_bytes(tokenizer, "tokenizer")
     if variant is not None:
-        options.variant = utf8(variant, "variant")
+        options.variant = c_string(variant, "variant")
     return options
 
 
@@ -107,8 +116,8 @@ class Model(ScoringModel):
     As a context manager it closes on leaving.
     """
 
-    def __init__(self, pointer: Optional[int], name: str) -> None:
-        super().__init__(pointer)
+    def __init__(self, made: c_void_p, name: str) -> None:
+        super().__init__(made)
         self._name = name
 
     # Generate
@@ -135,8 +144,9 @@ class Model(ScoringModel):
     def generate(self, inputs: Any, **options: Any) -> Any:
         """Writes an output for one input, or a list of outputs for a list of inputs.
 
-        An input is a text or its token ids. Inputs of any lengths run as one batch, and
-        an output does not depend on what else is in it. With `num_return_sequences`
+        An input is a text or its token ids. A list is anything that has an order: a tuple, an
+        array, a Series, a generator, rows with an "input". Inputs of any lengths run as one
+        batch, and an output does not depend on what else is in it. With `num_return_sequences`
         above 1, each input has a list of outputs, best first.
 
         Options have transformers' names and meanings; one left out has the library's
@@ -165,14 +175,14 @@ class Model(ScoringModel):
         what was written so far is returned. An exception in any of them is raised here.
         Ctrl-C stops it after the step in progress.
         """
-        single = is_one(inputs)
-        outputs = self._generate([inputs] if single else list(inputs), options)
-        if (options.get("num_return_sequences") or 1) > 1:
+        checked, single = several(inputs, "inputs")
+        generation = Generation(options)
+        outputs = self._generate(checked, generation)
+        if generation.options.num_return_sequences > 1:
             return outputs[0] if single else outputs
         return outputs[0][0] if single else [few[0] for few in outputs]
 
-    def _generate(self, inputs: List[Tokens], options: Dict[str, Any]) -> List[List[Output]]:
-        generation = Generation(options)
+    def _generate(self, inputs: List[One], generation: Generation) -> List[List[Output]]:
         if not inputs:
             return []
         sequences = Sequences(inputs)
@@ -195,9 +205,16 @@ class Model(ScoringModel):
     def stream(self, input: Tokens, **options: Unpack[GenerateOptions]) -> Iterator[str]:
         """Yields the output of one input piece by piece, on whole characters.
 
-        Options are those of `generate` without beams. Leaving the loop early stops the
-        generation.
+        Options are those of `generate` without beams and `on_token`. Leaving the loop early
+        stops the generation.
         """
+        checked = one(input, "input")
+        if options.get("on_token") is not None:
+            raise ArgumentError("stream has no option 'on_token': the loop sees each piece")
+        Generation(dict(options))  # What is wrong with an option is told before the loop.
+        return self._stream(checked, dict(options))
+
+    def _stream(self, input: One, options: Dict[str, Any]) -> Iterator[str]:
         pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()
         left = threading.Event()
 
@@ -207,7 +224,7 @@ class Model(ScoringModel):
 
         def run() -> None:
             try:
-                self._generate([input], {**options, "on_token": on_token})
+                self._generate([input], Generation({**options, "on_token": on_token}))
                 pieces.put(None)
             except BaseException as error:
                 pieces.put(error)
@@ -229,17 +246,24 @@ class Model(ScoringModel):
 
     # Keep and close
 
-    def save(self, folder: Path) -> None:
-        """Writes the model, as patched so far, in the layout it was opened from."""
+    def save(self, folder: Path, *, allow_rounding: bool = False) -> None:
+        """Writes the model, as patched so far, in the layout it was opened from.
+
+        Raises `StateError`, and writes nothing, if `folder` is the one it was opened from and
+        stores in 16 bits what a patch changed: rounded, neither the old weights nor the new ones
+        would be anywhere. `allow_rounding` does it all the same.
+        """
+        path = path_bytes(folder, "folder")
+        rounds = flag(allow_rounding, "allow_rounding")
         with self._handle as model:
-            functions.model_save(model, path_bytes(folder))
+            (functions.model_save_rounded if rounds else functions.model_save)(model, path)
 
     def clone(self) -> Model:
         """A second model on the same weights; it costs memory once one of them changes."""
         out = c_void_p()
         with self._handle as model:
             functions.model_clone(model, byref(out))
-        return Model(out.value, self._name)
+        return Model(out, self._name)
 
     def __repr__(self) -> str:
         if self._handle.closed:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import os
 from ctypes import byref, c_void_p
 from typing import (
     TYPE_CHECKING,
@@ -14,21 +13,22 @@ from typing import (
     Mapping,
     Optional,
     Sequence,
-    Tuple,
     Union,
 )
 
 from . import _types as t
+from ._base import BaseModel
 from ._handle import Owner
+from ._inputs import OUTPUT, One, Pair, Tokens, one, pairs_of, several
 from ._library import functions
-from ._marks import Avoid, marks_for, marks_of_triple
+from ._marks import Avoid, avoids, marks_for, marks_of_triple, spellings
 from ._progress import Progress
 from ._reports import PatchReport, make_report
-from ._sessions import GradientsHook, Session, choice
-from ._text import Tokens, split
+from ._sessions import GradientsHook, Session
+from ._values import Path, choice, instance, integer, wrong
 from .delta import Delta
 from .errors import ArgumentError
-from .results import Evaluation, Output, Plan, PlannedMark, Report, Step, Sweep
+from .results import Evaluation, Output, Plan, Report, Step, Sweep
 
 if TYPE_CHECKING:
     from ._training import TrainableModel
@@ -51,7 +51,7 @@ class Patch(Owner):
 
     def __init__(self, model: "TrainableModel", session: Session) -> None:
         self._model = model
-        self._session = session
+        self._session = instance(session, Session, "patch", "one made by model.patch()")
         self._handle = session.handle
 
     @classmethod
@@ -66,8 +66,10 @@ class Patch(Owner):
         with contextlib.ExitStack() as stack:
             pointer = stack.enter_context(model._handle)
             others = [
-                None if other is None else stack.enter_context(other._handle)
-                for other in (reference, root)
+                None
+                if other is None
+                else stack.enter_context(instance(other, BaseModel, name, "a Model")._handle)
+                for name, other in (("reference", reference), ("root", root))
             ]
             session = Session(pointer, others[0], others[1], on_gradients, values)
         return cls(model, session)
@@ -81,13 +83,14 @@ class Patch(Owner):
         better: Optional[Tokens] = None,
         marks: Optional[Sequence[int]] = None,
         extent: str = "all",
-        also_avoid: Optional[Mapping[int, Sequence[int]]] = None,
+        also_avoid: Optional[Mapping[int, Union[int, Sequence[int]]]] = None,
         weight: float = 1.0,
     ) -> None:
         """Adds one output that the model should stop, or keep, writing.
 
         `avoid` names what to push down: phrases (`["idiot"]`), however split into tokens
-        and in any letter case, or character ranges of the output (`[(4, 9)]`). `better`
+        and in any letter case, or character ranges of the output (`[(4, 9)]`); one of either
+        needs no list. `better`
         marks instead whatever a shortest edit to it would replace. `marks` gives one mark
         per token, the end included: -1 to avoid, 0 to ignore, 1 to keep. With none of the
         three the whole output is kept.
@@ -100,8 +103,9 @@ class Patch(Owner):
         Raises `ArgumentError` if `avoid` or `better` matches nothing: a patch that
         avoids nothing is nearly always a typing error.
         """
-        found = self._marks(output, avoid, better, marks, extent)
-        self._session.add("session_add", [input], [output], found, weight, also_avoid)
+        first, second = one(input, "input"), one(output, "output", OUTPUT)
+        found = self._marks(second, avoid, better, marks, extent)
+        self._session.add("session_add", [first], [second], found, weight, also_avoid)
 
     def hold_out(
         self,
@@ -117,8 +121,9 @@ class Patch(Owner):
 
         What the best weights of a run are, held-out outputs decide.
         """
-        found = self._marks(output, avoid, better, marks, extent)
-        self._session.add("session_add_held_out", [input], [output], found)
+        first, second = one(input, "input"), one(output, "output", OUTPUT)
+        found = self._marks(second, avoid, better, marks, extent)
+        self._session.add("session_add_held_out", [first], [second], found)
 
     def add_triple(
         self,
@@ -138,13 +143,15 @@ class Patch(Owner):
         `corrected` has more tokens. Outputs are aligned by a shortest edit.
         """
         number = choice(t.CONVERTERS, converter, "converter")
-        marks, uses_corrected = marks_of_triple(self._model, output, corrected, number)
-        chosen = corrected if uses_corrected else output
-        self._session.add("session_add", [input], [chosen], marks, weight)
+        first = one(input, "input")
+        wrong, right = one(output, "output", OUTPUT), one(corrected, "corrected", OUTPUT)
+        marks, uses_corrected = marks_of_triple(self._model, wrong, right, number)
+        chosen = right if uses_corrected else wrong
+        self._session.add("session_add", [first], [chosen], marks, weight)
 
     def _marks(
         self,
-        output: Tokens,
+        output: One,
         avoid: Optional[Avoid],
         better: Optional[Tokens],
         marks: Optional[Sequence[int]],
@@ -155,13 +162,14 @@ class Patch(Owner):
         number = choice(t.EXTENTS, extent, "extent")
         if marks is None and (avoid is not None or better is not None):
             return marks_for(self._model, output, avoid, better, number)
-        if marks is not None and not all(mark in (t.AVOID, t.IGNORE, t.KEEP) for mark in marks):
-            raise ArgumentError(f"marks are -1, 0 or 1, found {list(marks)}")
         return marks
 
-    def guard(self, pairs: Iterable[Tuple[Tokens, Tokens]]) -> None:
-        """Adds held-out pairs (input, output) whose behaviour must not drift."""
-        inputs, outputs = split(pairs)
+    def guard(self, pairs: Iterable[Pair]) -> None:
+        """Adds held-out pairs (input, output) whose behaviour must not drift.
+
+        A pair may be a row with "input" and "output" or "target", and all of them a table.
+        """
+        inputs, outputs = pairs_of(pairs)
         self._session.add("session_add_guard", inputs, outputs)
 
     def step(self) -> Step:
@@ -172,23 +180,7 @@ class Patch(Owner):
         """What the patch would do: the price of each mark, the spellings that are avoided,
         memory and time. Changes nothing."""
         plan = self._session.plan()
-        runs: Dict[str, int] = {}
-        previous: Optional[PlannedMark] = None
-        text = ""
-        for mark in plan.marks:
-            piece = self._model.piece(mark.id) or f"<{mark.id}>"
-            follows = previous is not None and (previous.example, previous.position + 1) == (
-                mark.example,
-                mark.position,
-            )
-            if text and not follows:
-                runs[text] = runs.get(text, 0) + 1
-            text = f"{text} {piece}" if follows else piece
-            previous = mark
-        if text:
-            runs[text] = runs.get(text, 0) + 1
-        ordered = dict(sorted(runs.items(), key=lambda item: (-item[1], item[0])))
-        return dataclasses.replace(plan, spellings=ordered)
+        return dataclasses.replace(plan, spellings=spellings(self._model, plan.marks))
 
     def run(
         self,
@@ -197,7 +189,7 @@ class Patch(Owner):
         evaluate_every: Optional[int] = None,
         patience: Optional[int] = None,
         select: Optional[str] = None,
-        state_path: Union[str, "os.PathLike[str]", None] = None,
+        state_path: Optional[Path] = None,
         save_every: Optional[int] = None,
         progress: Progress = None,
     ) -> Report:
@@ -230,8 +222,8 @@ class Patch(Owner):
     def sweep(
         self,
         *,
-        learning_rates: Sequence[float] = (),
-        alphas: Sequence[float] = (),
+        learning_rates: Union[float, Sequence[float]] = (),
+        alphas: Union[float, Sequence[float]] = (),
         max_steps: Optional[int] = None,
         evaluate_every: Optional[int] = None,
         patience: Optional[int] = None,
@@ -247,12 +239,12 @@ class Patch(Owner):
             "patience": patience,
             "select": select,
         }
-        return self._session.sweep(list(learning_rates), list(alphas), values, progress)
+        return self._session.sweep(learning_rates, alphas, values, progress)
 
     def on_policy(
         self,
-        inputs: Sequence[str],
-        mark: Callable[[str, Output], Optional[Avoid]],
+        inputs: Union[Tokens, Iterable[Tokens]],
+        mark: Callable[[Any, Output], Optional[Avoid]],
         *,
         rounds: int = 3,
         max_new_tokens: int = 64,
@@ -267,15 +259,18 @@ class Patch(Owner):
         avoid in it, as of `add`, or None; such an output is kept. The reference stays what
         it was. Ends early once nothing is marked. Returns a report for each round.
         """
+        texts, _ = several(inputs, "inputs")
+        if not callable(mark):
+            raise wrong("mark", "a function", mark)
         reports: List[Report] = []
-        for _ in range(rounds):
+        for _ in range(integer(rounds, "rounds", low=0)):
             with self.model() as patched:
-                outputs = patched.generate(list(inputs), max_new_tokens=max_new_tokens)
-            found = [mark(text, output) for text, output in zip(inputs, outputs)]
-            if not any(found):
+                outputs = patched.generate(texts, max_new_tokens=max_new_tokens)
+            found = [mark(text, output) for text, output in zip(texts, outputs)]
+            if not any(map(avoids, found)):
                 break
-            for text, output, avoid in zip(inputs, outputs, found):
-                self.add(text, output, avoid=avoid or None)
+            for text, output, avoid in zip(texts, outputs, found):
+                self.add(text, output, avoid=avoid if avoids(avoid) else None)
             reports.append(
                 self.run(max_steps=max_steps, evaluate_every=evaluate_every, progress=progress)
             )
@@ -283,7 +278,7 @@ class Patch(Owner):
 
     def report(
         self,
-        inputs: Sequence[Tokens] = (),
+        inputs: Union[Tokens, Iterable[Tokens]] = (),
         *,
         detect: Optional[Callable[[str], Any]] = None,
         title: Optional[str] = None,
@@ -304,13 +299,13 @@ class Patch(Owner):
         out = c_void_p()
         with self._session.handle as session:
             functions.session_model(session, byref(out))
-        return Model(out.value, f"{self._model!r}, patched")
+        return Model(out, f"{self._model!r}, patched")
 
-    def save_state(self, path: Union[str, "os.PathLike[str]"]) -> None:
+    def save_state(self, path: Path) -> None:
         """Writes weights, optimizer and position to a file, whole or not at all."""
         self._session.save(path)
 
-    def load_state(self, path: Union[str, "os.PathLike[str]"]) -> int:
+    def load_state(self, path: Path) -> int:
         """Goes back to where a patch of the same model, options and examples was saved, to
         the bit; returns the steps done there. `MismatchError` if one of them differs."""
         return self._session.load(path)
@@ -337,7 +332,7 @@ class Patch(Owner):
         out = c_void_p()
         with self._session.handle as session:
             functions.session_delta(session, byref(out))
-        return Delta(out.value)
+        return Delta(out)
 
     def cancel(self) -> None:
         """Stops the running call, one that trains or measures, soon; from another thread."""

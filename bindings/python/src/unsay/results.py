@@ -114,6 +114,8 @@ class ModelInfo:
     """True for a gated feed-forward layer (T5 v1.1 and its kin)."""
     ties_head: bool
     """True if the output head is the embedding table."""
+    rounds_when_saved: bool = False
+    """True if the folder stores weights in 16 bits: saving rounds those that changed."""
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple, Union
 
 from . import _onnx_facts
+from ._values import Path as ModelPath
 from .errors import ArgumentError, StateError, UnsupportedError
 from .model import Model, open
-from .model import Path as ModelPath
 
 if TYPE_CHECKING:
     from ._runtime import Runtime

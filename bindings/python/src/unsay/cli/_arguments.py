@@ -164,6 +164,14 @@ def open_model(
     )
 
 
+def add_rounding(parser: Any) -> None:
+    """Whether the model's own folder may be replaced by rounded weights."""
+    parser.add_argument(
+        "--allow-rounding", action="store_true",
+        help="replace the model's folder although its 16 bits do not hold the result exactly",
+    )  # fmt: skip
+
+
 def add_output(parser: Any) -> None:
     """How results are told."""
     group = parser.add_argument_group("output")

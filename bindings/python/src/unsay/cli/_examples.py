@@ -4,7 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from ..errors import ArgumentError
+from .._inputs import int32s
+from .._values import text
+from ..errors import ArgumentError, Error
 from ..model import Model
 from ..patch import Patch
 from ._inputs import records_of
@@ -27,6 +29,7 @@ class Examples:
     """
 
     def __init__(self, path: Path, model: Model, options: argparse.Namespace) -> None:
+        self.path = path
         self.records = records_of(path)
         silent = [record for record in self.records if not {"output", "ids"} & record.keys()]
         if silent:
@@ -34,15 +37,23 @@ class Examples:
             for record, output in zip(silent, written):
                 record["output"], record["ids"] = output.text, output.ids
         for record in self.records:
-            if "output" not in record:
-                record["output"] = model.decode(record["ids"])
-            record["tokens"] = record.get("ids") or record["output"]
+            try:
+                ids = int32s(record["ids"], "ids") if record.get("ids") else None
+                if "output" not in record and ids is not None:
+                    record["output"] = model.decode(ids)
+                record["tokens"] = text(record["output"], "output") if ids is None else ids
+                text(record["output"], "output")
+            except Error as error:
+                raise Refusal(f"{record['place']}: {error}") from None
         self.inputs: List[str] = [record["input"] for record in self.records]
         self.flagged = 0
 
-    def pairs(self) -> List[Any]:
-        """(input, output) of each, for a guard."""
-        return [(record["input"], record["tokens"]) for record in self.records]
+    def add_as_guard(self, patch: Patch) -> None:
+        """Adds every record as a pair whose behaviour must not drift."""
+        try:
+            patch.guard([(record["input"], record["tokens"]) for record in self.records])
+        except Error as error:
+            raise Refusal(f"{self.path}: {error}") from None
 
     def phrases(self) -> List[str]:
         """Every phrase that a record itself says to avoid."""
@@ -60,7 +71,7 @@ class Examples:
         for record in self.records:
             try:
                 self._add(patch, record, options, held_out)
-            except (ArgumentError, TypeError, ValueError) as error:
+            except Error as error:
                 raise Refusal(f"{record['place']}: {error}") from None
 
     def _add(
@@ -81,7 +92,7 @@ class Examples:
             )  # fmt: skip
             return
         values = {
-            "avoid": _ranges(record.get("avoid")),
+            "avoid": record.get("avoid"),
             "better": record.get("better", record.get("corrected")),
             "marks": record.get("marks"),
         }
@@ -93,18 +104,17 @@ class Examples:
         if held_out:
             patch.hold_out(record["input"], record["tokens"], extent=extent, **values)
             return
-        also = {int(at): ids for at, ids in (record.get("also_avoid") or {}).items()}
         patch.add(
             record["input"], record["tokens"], extent=extent, weight=record.get("weight", 1.0),
-            also_avoid=also, **values,
+            also_avoid=_positions(record.get("also_avoid")), **values,
         )  # fmt: skip
 
 
-def _ranges(avoid: Any) -> Any:
-    """ "avoid" of a record: JSON has no tuples, so ranges come as lists."""
-    if avoid is None or isinstance(avoid, str):
-        return avoid
-    return [item if isinstance(item, str) else tuple(item) for item in avoid]
+def _positions(also_avoid: Any) -> Any:
+    """ "also_avoid" of a record: JSON has no numbers as keys, so positions come as texts."""
+    if not isinstance(also_avoid, dict):
+        return also_avoid
+    return {int(at) if at.isdecimal() else at: ids for at, ids in also_avoid.items()}
 
 
 def read(path: Optional[Path], model: Model, options: argparse.Namespace) -> Optional[Examples]:

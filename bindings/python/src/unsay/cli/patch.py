@@ -2,10 +2,12 @@
 
 import argparse
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from .. import _types as t
+from .._files import require_file, require_folder
 from ..model import Model
 from ..patch import Patch
 from ..results import Report
@@ -16,6 +18,7 @@ from ._arguments import (
     add_model,
     add_options,
     add_output,
+    add_rounding,
     given,
     open_model,
     scope,
@@ -80,6 +83,7 @@ def add(commands: Any) -> None:
     group = parser.add_argument_group("what to write")
     group.add_argument("--delta", type=Path, metavar="FILE", help="the patch apart")
     group.add_argument("--save", type=Path, metavar="FOLDER", help="the patched model")
+    add_rounding(group)
     group.add_argument("--report", type=Path, metavar="FILE", help="an HTML page, or .json")
     group.add_argument(
         "--report-inputs", type=Path, metavar="FILE",
@@ -108,7 +112,13 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     options.shows = detector(options.avoid, None)
+    if options.detect is not None:
+        detector([], options.detect)
+    if not options.plan:
+        _require_destinations(options)
     with open_model(options, computes=False) as model:
+        if not options.plan:
+            _require_exact(model, options)
         examples = Examples(options.examples, model, options)
         held_out = read(options.hold_out, model, options)
         guard = read(options.guard, model, options)
@@ -122,7 +132,7 @@ def run(options: argparse.Namespace) -> int:
             if held_out is not None:
                 held_out.add_to(patch, options, held_out=True)
             if guard is not None:
-                patch.guard(guard.pairs())
+                guard.add_as_guard(patch)
             elif not options.plan:
                 note("there is no --guard: nothing watches what else changes")
             if options.plan:
@@ -132,6 +142,45 @@ def run(options: argparse.Namespace) -> int:
             if not (options.delta or options.save or options.report):
                 note("nothing will be written: ask for --delta, --save or --report")
             return _train(model, patch, options, [examples, held_out, guard])
+
+
+def _require_destinations(options: argparse.Namespace) -> None:
+    """Sees to it that what is asked for can be written: training may take hours."""
+    sources = [options.examples, options.guard, options.hold_out, options.report_inputs]
+    for path in (options.delta, options.report):
+        if path is None:
+            continue
+        require_file(path)
+        if any(source is not None and _is_same(path, source) for source in sources):
+            raise Refusal(f"{path} is read by this command: write to another file")
+    named = [
+        os.path.realpath(path)
+        for path in (options.delta, options.report, options.save)
+        if path is not None
+    ]
+    if len(set(named)) < len(named):
+        raise Refusal("--delta, --report and --save name the same place: give each its own")
+    if options.save is not None:
+        require_folder(options.save)
+
+
+def _require_exact(model: Model, options: argparse.Namespace) -> None:
+    """Refuses to round the model's own folder: then the original would be nowhere any more."""
+    rounds = (
+        options.save is not None
+        and not options.allow_rounding
+        and _is_same(options.save, options.model)
+    )
+    if rounds and model.info.rounds_when_saved:
+        raise Refusal(
+            f"{options.save} is the model's folder, which stores 16-bit weights and would round "
+            "the patched ones: save to another, or give --allow-rounding if the original is kept "
+            "elsewhere"
+        )
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
 
 
 def _start(model: Model, options: argparse.Namespace) -> Patch:
@@ -150,11 +199,10 @@ def _train(
     options: argparse.Namespace,
     files: List[Optional[Examples]],
 ) -> int:
+    known = [file for file in files if file is not None]
+    inputs = _report_inputs(options, known)
     report = patch.run(progress=shows_progress(options), **given(options, RUN))
     written: Dict[str, str] = {}
-    if options.report is not None:
-        _report(patch, options, [file for file in files if file is not None])
-        written["report"] = str(options.report)
     refusal = _refusal(report, options)
     if refusal is None:
         if options.delta is not None:
@@ -163,8 +211,17 @@ def _train(
             written["delta"] = str(options.delta)
         if options.save is not None:
             patch.commit()
-            model.save(options.save)
+            model.save(options.save, allow_rounding=options.allow_rounding)
             written["folder"] = str(options.save)
+    if options.report is not None:
+        # Last: where it fails, what the training was for is safe.
+        try:
+            _report(patch, options, known, inputs)
+        except BaseException:
+            for kind, path in written.items():
+                note(f"{kind}: {path} is written")
+            raise
+        written["report"] = str(options.report)
     _tell(report, written, options)
     if refusal is not None:
         note(refusal)
@@ -187,13 +244,18 @@ def _refusal(report: Report, options: argparse.Namespace) -> Optional[str]:
     return None
 
 
-def _report(patch: Patch, options: argparse.Namespace, files: List[Examples]) -> None:
+def _report_inputs(options: argparse.Namespace, files: List[Examples]) -> List[str]:
+    if options.report is None:
+        return []
+    if options.report_inputs is not None:
+        return inputs_of(options.report_inputs)
+    return list(dict.fromkeys(text for file in files for text in file.inputs))
+
+
+def _report(
+    patch: Patch, options: argparse.Namespace, files: List[Examples], inputs: List[str]
+) -> None:
     phrases = [*options.avoid, *(phrase for file in files for phrase in file.phrases())]
-    inputs = (
-        inputs_of(options.report_inputs)
-        if options.report_inputs is not None
-        else list(dict.fromkeys(text for file in files for text in file.inputs))
-    )
     detect = detector(phrases, options.detect) if phrases or options.detect else None
     title = options.title or (f"Without {', '.join(dict.fromkeys(phrases))}" if phrases else None)
     page = patch.report(inputs, detect=detect, title=title, **options.generation(options))
