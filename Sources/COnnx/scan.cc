@@ -128,10 +128,10 @@ class Scanner {
         const size_t at = position();
         const bool is_read = input.ReadVarint32(&length);
         const auto left = static_cast<uint32_t>(std::max(0, input.BytesUntilLimit()));
-        if (is_read && length > left && position() + left == size)
+        if (position() + left == size && (is_read ? length > left : left == 0))
             refuse("it is cut off, or no ONNX: a part at byte " + std::to_string(at) +
-                   " needs " + std::to_string(length) + " bytes, and the file ends " +
-                   std::to_string(left) + " after it; download it again");
+                   " goes on beyond the end, which is at " + std::to_string(size) +
+                   "; download it again");
         if (!is_read || length > left)
             refuse("a length at byte " + std::to_string(at) +
                    " leaves the file or its message");

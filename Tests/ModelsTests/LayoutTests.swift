@@ -104,10 +104,10 @@ struct LayoutTests {
         let index = try #require(checkpoint.layout.index(of: name))
         let copies = checkpoint.sites[index].map(\.constant)
         let place = try #require(copies.last?.tensor.place)
-        var bytes = try scratch.bytes(place.file)
+        var bytes = try scratch.bytes("\(place.file)")
         bytes[place.offset] ^= 1
-        try scratch.remove(place.file)
-        try scratch.write(bytes, to: place.file)
+        try scratch.remove("\(place.file)")
+        try scratch.write(bytes, to: "\(place.file)")
         let (code, sentence) = status { _ = try open(scratch.path) }
         #expect(code == UNSAY_E_FORMAT)
         #expect(sentence.contains(name), "\(sentence)")

@@ -126,6 +126,13 @@ def test_a_link_that_leaves_the_blobs_of_its_cache_is_refused(tmp_path, target):
     refused(snapshot, DATA, "allow_links")
 
 
+def test_a_folder_beside_the_snapshots_is_none_of_them(tmp_path, right):
+    snapshot = cache(tmp_path)
+    other = shutil.copytree(snapshot, snapshot.parents[1] / "copies/1", symlinks=True)
+    refused(other, "_data", "allow_links")
+    assert written(other, allow_links=True) == right
+
+
 @pytest.mark.parametrize("name", ["snapshots", "blobs"])
 def test_a_cache_whose_folders_are_links_is_none(tmp_path, name):
     snapshot = cache(tmp_path)
