@@ -31,8 +31,6 @@ struct FixedLogits {
 
     /// The distribution d to move towards.
     private struct Goal {
-        /// Its sum over the others.
-        let share: Double
         /// Over the others: the sum of d (log d - z), without log d for a cross-entropy; of a
         /// term that turns p into d, the sum of exp(z - L) (z - L - log d).
         let constant: Double
@@ -90,15 +88,13 @@ struct FixedLogits {
             return floored.contains(Int32(id)) ? max(own, lowest) : own
         }
         let ofRows = rows.map { Double(scratch[Int($0)]) / Double(d.sum) }
-        var share = 0.0, constant = 0.0
+        var constant = 0.0
         for i in logits.indices where logits[i] > -.infinity {
             let own = Double(scratch[i])
-            share += own
             guard !isReverse, own > 0 else { continue }
-            let difference = (term.kind == .forwardKL ? Double(reference[i]) - d.logSum : 0)
+            let difference = term.kind == .forwardKL ? Double(reference[i]) - d.logSum : 0
             constant += own * (difference - Double(logits[i]))
         }
-        share /= Double(d.sum)
         constant /= Double(d.sum)
         if isReverse {
             let sum = Double(logSumExp(logits, into: scratch).sum)
@@ -108,7 +104,7 @@ struct FixedLogits {
             constant /= sum > 0 ? sum : 1
         }
         return Goal(
-            share: share, constant: constant, rows: ofRows,
+            constant: constant, rows: ofRows,
             logarithms: rows.map { logarithm(Int($0)) })
     }
 
@@ -126,85 +122,115 @@ struct FixedLogits {
     ) -> TokenLoss {
         let z = logits.map(Double.init)
         let whole = Self.logSum(z + [logSum])
-        let p = z.map { exp($0 - whole) }
-        let written = exp((writtenRow.map { z[$0] } ?? writtenLogit) - whole)
-        func settled(_ value: Double, isLevel: Bool = false) -> SettledTerm {
-            SettledTerm(
-                value, target, term, settings, logSum: whole, probability: written,
-                factor: factor, isLevel: isLevel)
+        let rows = RowLogits(
+            z: z, logSum: whole, p: z.map { exp($0 - whole) },
+            written: writtenRow.map { z[$0] } ?? writtenLogit)
+        guard let (value, isLevel, gradient) = self.value(rows) else {
+            // No distribution is left to move towards.
+            logits.update(repeating: 0)
+            return TokenLoss()
         }
-        /// The gradient by p, and what is taken from it.
-        func fill(_ settled: SettledTerm, less other: (Int) -> Double) -> TokenLoss {
-            let (term, normaliser) = (Double(settled.pull), Double(settled.normaliser))
-            for row in z.indices {
-                logits[row] = Float(p[row] * (term + normaliser) - term * other(row))
-            }
-            return settled.loss
+        let settled = SettledTerm(
+            value, target, term, settings, logSum: whole, probability: exp(rows.written - whole),
+            factor: factor, isLevel: isLevel)
+        for row in z.indices {
+            logits[row] = Float(
+                Double(settled.pull) * gradient(row) + Double(settled.normaliser) * rows.p[row])
         }
+        return settled.loss
+    }
+
+    /// The logits of the rows in a step, and what follows from them.
+    private struct RowLogits {
+        let z: [Double]
+        /// log sum exp of all logits, those of the others included.
+        let logSum: Double
+        let p: [Double]
+        /// z of the written id.
+        let written: Double
+    }
+
+    /// A term, whether it stands still where it is, and its gradient by z of a row; nil where no
+    /// distribution is left to move towards.
+    private typealias Value = (term: Double, isLevel: Bool, gradient: (_ row: Int) -> Double)
+
+    private func value(_ rows: RowLogits) -> Value? {
         switch term.kind {
-        case .none: break
-        case .forwardKL,
-            .crossEntropy where term.target == .reference:
-            guard let goal else { break }
-            var cross = goal.constant
-            for row in z.indices where goal.rows[row] > 0 {
-                let own = term.kind == .forwardKL ? goal.logarithms[row] : 0
-                cross += goal.rows[row] * (own - z[row])
+        case .none: nil
+        case .unlikelihood: unlikelihood(rows)
+        case .negativeLikelihood: negativeLikelihood(rows)
+        case .forwardKL, .crossEntropy, .reverseKL:
+            if term.target == .written {
+                towardsWritten(rows)
+            } else {
+                goal.map { term.kind == .reverseKL ? reverse(rows, $0) : forward(rows, $0) }
             }
-            let value = cross + whole
-            return fill(settled(term.kind == .forwardKL ? max(value, 0) : value)) { goal.rows[$0] }
-        case .forwardKL, .crossEntropy:
-            let smoothing = Double(term.smoothing)
-            let there = 1 / (1 + smoothing * Double(count)), elsewhere = smoothing * there
-            let sum = elsewhere > 0 ? total + z.reduce(0, +) : 0
-            let logit = writtenRow.map { z[$0] } ?? writtenLogit
-            return fill(settled(whole - there * logit - elsewhere * sum)) {
-                elsewhere + ($0 == writtenRow ? there : 0)
-            }
-        case .reverseKL:
-            guard let goal else { break }
-            var value =
-                logSum > -.infinity
-                ? exp(logSum - whole) * (goal.constant + logSum - whole) : 0
-            for row in z.indices where p[row] > 0 {
-                value += p[row] * (z[row] - whole - goal.logarithms[row])
-            }
-            let settled = settled(target.avoided.isEmpty ? max(value, 0) : value)
-            for row in z.indices {
-                let difference = z[row] - whole - goal.logarithms[row] - value
-                logits[row] =
-                    p[row] > 0
-                    ? Float(
-                        p[row] * (Double(settled.pull) * difference + Double(settled.normaliser)))
-                    : 0
-            }
-            return settled.loss
-        case .unlikelihood:
-            let others = Self.logSum(
-                [keptLogSum] + z.indices.filter { !isAvoided[$0] }.map { z[$0] })
-            guard others > -.infinity else { break }
-            let isClipped = term.limit == .clipped && exp(others - whole) < LossTerm.clip
-            let value = isClipped ? -log(LossTerm.clip) : max(whole - others, 0)
-            return fill(settled(value, isLevel: isClipped)) {
-                isAvoided[$0] ? 0 : exp(z[$0] - others)
-            }
-        case .negativeLikelihood:
-            let own = Self.logSum(
-                [avoidedLogSum] + z.indices.filter { isAvoided[$0] }.map { z[$0] })
-            guard own > -.infinity else { break }
-            let isLevel = term.limit == .floor && own - whole < -LossTerm.limitOfLikelihood
-            let value = isLevel ? -LossTerm.limitOfLikelihood : own - whole
-            let settled = settled(value, isLevel: isLevel)
-            for row in z.indices {
-                let share = isAvoided[row] ? exp(z[row] - own) : 0
-                logits[row] = Float(
-                    p[row] * Double(settled.normaliser - settled.pull)
-                        + Double(settled.pull) * share)
-            }
-            return settled.loss
         }
-        // No distribution is left to move towards.
-        logits.update(repeating: 0)
-        return TokenLoss()
+    }
+
+    /// KL(d ‖ p), or its part that depends on p; the gradient is p - d.
+    private func forward(_ rows: RowLogits, _ goal: Goal) -> Value {
+        let isKL = term.kind == .forwardKL
+        var value = goal.constant + rows.logSum
+        for row in rows.z.indices where goal.rows[row] > 0 {
+            value += goal.rows[row] * ((isKL ? goal.logarithms[row] : 0) - rows.z[row])
+        }
+        return (isKL ? max(value, 0) : value, false, { rows.p[$0] - goal.rows[$0] })
+    }
+
+    /// -sum d log p with d at the written id; the gradient is p - d.
+    private func towardsWritten(_ rows: RowLogits) -> Value {
+        let smoothing = Double(term.smoothing)
+        let there = 1 / (1 + smoothing * Double(count))
+        let elsewhere = smoothing * there
+        let sum = elsewhere > 0 ? elsewhere * (total + rows.z.reduce(0, +)) : 0
+        let written = writtenRow
+        return (
+            rows.logSum - there * rows.written - sum, false,
+            { rows.p[$0] - elsewhere - ($0 == written ? there : 0) }
+        )
+    }
+
+    /// KL(p ‖ d); the gradient is p (log p - log d - KL).
+    private func reverse(_ rows: RowLogits, _ goal: Goal) -> Value {
+        func difference(_ row: Int) -> Double {
+            rows.z[row] - rows.logSum - goal.logarithms[row]
+        }
+        let share = logSum - rows.logSum
+        var value = share > -.infinity ? exp(share) * (goal.constant + share) : 0
+        for row in rows.z.indices where rows.p[row] > 0 { value += rows.p[row] * difference(row) }
+        let mean = value
+        // Floored ids make d more than 1 in all: only without them is it a divergence.
+        return (
+            target.avoided.isEmpty ? max(value, 0) : value, false,
+            { rows.p[$0] > 0 ? rows.p[$0] * (difference($0) - mean) : 0 }
+        )
+    }
+
+    /// -log(1 - p(N)); the gradient is p - p without N, rescaled.
+    private func unlikelihood(_ rows: RowLogits) -> Value? {
+        let others = Self.logSum(
+            [keptLogSum] + rows.z.indices.filter { !isAvoided[$0] }.map { rows.z[$0] })
+        guard others > -.infinity else { return nil }
+        let isClipped = term.limit == .clipped && exp(others - rows.logSum) < LossTerm.clip
+        let avoided = isAvoided
+        return (
+            isClipped ? -log(LossTerm.clip) : max(rows.logSum - others, 0), isClipped,
+            { rows.p[$0] - (avoided[$0] ? 0 : exp(rows.z[$0] - others)) }
+        )
+    }
+
+    /// log p(N); the gradient is p within N, rescaled, less p.
+    private func negativeLikelihood(_ rows: RowLogits) -> Value? {
+        let own = Self.logSum(
+            [avoidedLogSum] + rows.z.indices.filter { isAvoided[$0] }.map { rows.z[$0] })
+        guard own > -.infinity else { return nil }
+        let value = own - rows.logSum
+        let isLevel = term.limit == .floor && value < -LossTerm.limitOfLikelihood
+        let avoided = isAvoided
+        return (
+            isLevel ? -LossTerm.limitOfLikelihood : value, isLevel,
+            { (avoided[$0] ? exp(rows.z[$0] - own) : 0) - rows.p[$0] }
+        )
     }
 }
