@@ -161,6 +161,7 @@ struct AdditionReader {
             if addition.isCausal != false && relative > 0 { continue }
             let place = sums.places[index]
             guard let bucket = Int(exactly: table.indices[place / heads]),
+                0..<table.weight.shape[0] ~= bucket,
                 place % heads == element.head,
                 addition.buckets[relative] ?? bucket == bucket
             else {

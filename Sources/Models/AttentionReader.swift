@@ -219,7 +219,10 @@ struct AttentionReader {
             return .selfAttention
         case .norm:
             var reader = stack
-            guard try !reader.readStack(endingIn: input).isDecoder else { break }
+            reader.depth += 1
+            guard reader.depth == 1, try !reader.readStack(endingIn: input).isDecoder else {
+                break
+            }
             sublayers.stack.memory = reader.memory
             return .crossAttention
         case .input(let value) where value == stack.probe.states: return .crossAttention

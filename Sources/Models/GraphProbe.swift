@@ -82,7 +82,7 @@ struct GraphProbe {
                 let dims = type.dims ?? wanted.map { _ in -1 }
                 guard dims.count == wanted.count else { return nil }
                 let shape = zip(dims, wanted).compactMap { $0 > 0 ? $0 : $1 }
-                return shape.count == dims.count ? shape : nil
+                return shape.count == dims.count && Numbers.count(shape) != nil ? shape : nil
             }
             if Self.isSwitch(type) {
                 let shape = type.dims.map { $0.map { _ in 1 } } ?? []

@@ -9,6 +9,8 @@ struct StackReader {
     let probe: GraphProbe
     let path: String
     var memory: Memory
+    /// Stacks whose states this one reads, and those that these read.
+    var depth = 0
 
     enum Kind: String {
         case selfAttention = "SelfAttention"
