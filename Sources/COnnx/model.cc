@@ -60,6 +60,17 @@ class Flattener {
         return static_cast<int32_t>(model.tensors.size() - 1);
     }
 
+    static InputType input_type(const onnx::ValueInfoProto &input) {
+        InputType type;
+        const auto &tensor = input.type().tensor_type();
+        type.data_type = tensor.elem_type();
+        if (!tensor.has_shape()) return type;
+        for (const auto &dim : tensor.shape().dim())
+            type.dims.push_back(dim.has_dim_value() ? dim.dim_value() : -1);
+        type.rank = static_cast<int32_t>(type.dims.size());
+        return type;
+    }
+
     void add_graph(const onnx::GraphProto &proto, int64_t parent, const std::string &path,
         const Scope &scope) {
         const auto id = static_cast<int64_t>(model.graphs.size());
@@ -74,8 +85,10 @@ class Flattener {
                 throw Refusal(ONNX_E_FORMAT, "two initializers are named " + tensor.name());
             graph.initializers.push_back({name, add_tensor(tensor)});
         }
-        for (const auto &input : proto.input())
+        for (const auto &input : proto.input()) {
             graph.inputs.push_back(value(input.name(), scope));
+            graph.input_types.push_back(input_type(input));
+        }
         for (const auto &output : proto.output())
             graph.outputs.push_back(value(output.name(), scope));
         for (const auto &node : proto.node()) add_node(node, graph, id, scope);
@@ -122,6 +135,8 @@ class Flattener {
         if (proto.has_t()) attribute.tensor = add_tensor(proto.t());
         const std::string path =
             (graph.path.empty() ? "" : graph.path + "/") + node.op_type + "." + name;
+        if (proto.has_g() || proto.graphs_size() > 0)
+            attribute.graph = static_cast<int32_t>(model.graphs.size());
         if (proto.has_g()) add_graph(proto.g(), graph_id, path, scope);
         for (const auto &inner : proto.graphs()) add_graph(inner, graph_id, path, scope);
         node.attributes.push_back(std::move(attribute));
@@ -164,18 +179,20 @@ void finish(onnx_model &model) {
     for (auto &graph : model.graphs) {
         for (auto &node : graph.nodes) {
             for (const auto &a : node.attributes)
-                node.attribute_views.push_back(
-                    {a.name.c_str(), a.f, a.tensor, a.i, a.s.c_str(), a.ints.data(),
-                        a.ints.size(), a.floats.data(), a.floats.size(), a.has_f, a.has_i});
+                node.attribute_views.push_back({a.name.c_str(), a.f, a.tensor, a.i,
+                    a.s.c_str(), a.ints.data(), a.ints.size(), a.floats.data(),
+                    a.floats.size(), a.has_f, a.has_i, a.graph});
             graph.node_views.push_back({node.op_type.c_str(), node.domain.c_str(),
                 node.name.c_str(), node.inputs.data(), node.inputs.size(),
                 node.outputs.data(), node.outputs.size(), node.attribute_views.data(),
                 node.attribute_views.size(), node.position});
         }
+        for (const auto &type : graph.input_types)
+            graph.input_type_views.push_back({type.data_type, type.rank, type.dims.data()});
         graph.view = {graph.path.c_str(), graph.parent, graph.node_views.data(),
-            graph.node_views.size(), graph.inputs.data(), graph.inputs.size(),
-            graph.outputs.data(), graph.outputs.size(), graph.initializers.data(),
-            graph.initializers.size()};
+            graph.node_views.size(), graph.inputs.data(), graph.input_type_views.data(),
+            graph.inputs.size(), graph.outputs.data(), graph.outputs.size(),
+            graph.initializers.data(), graph.initializers.size()};
     }
 }
 

@@ -23,7 +23,7 @@ struct Attribute {
     std::vector<float> floats;
     float f = 0;
     int64_t i = 0;
-    int32_t tensor = -1;
+    int32_t tensor = -1, graph = -1;
     bool has_f = false, has_i = false;
 };
 
@@ -35,12 +35,19 @@ struct Node {
     int64_t position = -1;
 };
 
+struct InputType {
+    int32_t data_type = 0, rank = -1;
+    std::vector<int64_t> dims;
+};
+
 struct Graph {
     std::string path;
     int64_t parent = -1;
     std::vector<Node> nodes;
     std::vector<onnx_node> node_views;
     std::vector<int32_t> inputs, outputs;
+    std::vector<InputType> input_types;
+    std::vector<onnx_input_type> input_type_views;
     std::vector<onnx_initializer> initializers;
     onnx_graph view = {};
 };

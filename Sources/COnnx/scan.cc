@@ -19,6 +19,7 @@ enum class Action {
     copy,
     payload,
     refuse,
+    type,
     graph,
     value,
     node,
@@ -32,6 +33,8 @@ constexpr int deepest = 90;
 // Messages and strings in one file. Real exports have tens of thousands; each costs
 // libonnx some 150 bytes however few it takes in the file.
 constexpr size_t most_messages = 4'000'000;
+// Bytes of a value's type; real ones have below a hundred.
+constexpr size_t largest_type = 4096;
 // Bytes that are not payload; real exports have a few million.
 constexpr size_t largest_skeleton = size_t(256) << 20;
 
@@ -49,7 +52,8 @@ Action action_for(Kind kind, int field) {
         if (field == 15) return Action::refuse;
         return field == 2 ? Action::copy : Action::drop;
     case Kind::value:
-        return field == 1 ? Action::copy : Action::drop;
+        // 1 name, 2 type
+        return field == 1 ? Action::copy : field == 2 ? Action::type : Action::drop;
     case Kind::node:
         if (field == 5) return Action::attribute;
         // 1 input, 2 output, 3 name, 4 op_type, 7 domain
@@ -186,7 +190,8 @@ class Scanner {
         Payload payload;
         const uint32_t node = kind == Kind::node ? nodes++ : 0;
         while (const uint32_t tag = input.ReadTag()) {
-            switch (action_for(kind, WireFormatLite::GetTagFieldNumber(tag))) {
+            const Action action = action_for(kind, WireFormatLite::GetTagFieldNumber(tag));
+            switch (action) {
             case Action::drop:
                 skip(tag);
                 break;
@@ -213,10 +218,16 @@ class Scanner {
             case Action::function:
                 descend(Kind::function, tag, out, depth);
                 break;
+            case Action::type:
             case Action::copy: {
                 count_one();
                 const size_t begin = position();
                 skip(tag);
+                if (action == Action::type) {
+                    if (position() - begin > largest_type) break;
+                    // Two bytes may be a message.
+                    for (size_t i = begin; i < position(); i += 2) count_one();
+                }
                 append_varint(out, tag);
                 copied += position() - begin;
                 if (copied > largest_skeleton)

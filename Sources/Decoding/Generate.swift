@@ -23,6 +23,7 @@ package func generate(
     _ model: Model, _ inputs: [[Int32]], _ options: GenerateOptions
 ) throws -> Generation {
     let snapshot = model.snapshot
+    try model.configuration.requireHead()
     guard let decoder = snapshot.network.decoder else {
         throw Failure(UNSAY_E_UNSUPPORTED, "this model has an encoder only: it writes nothing")
     }

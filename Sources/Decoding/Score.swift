@@ -9,6 +9,7 @@ private func forEachLogits(
     _ model: Model, _ snapshot: WeightsSnapshot, _ inputs: [[Int32]], _ outputs: [[Int32]],
     _ body: (Range<Int>, Rows, Ragged) throws -> Void
 ) throws {
+    try model.configuration.requireHead()
     guard let decoder = snapshot.network.decoder else {
         throw Failure(UNSAY_E_UNSUPPORTED, "this model has an encoder only: it writes nothing")
     }

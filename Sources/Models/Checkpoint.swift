@@ -74,7 +74,8 @@ package final class Checkpoint: @unchecked Sendable {
         let generation = try json("generation_config.json")
         models = try folder.openModels()
         var findings = Findings()
-        for model in models { findings.merge(try Self.read(model)) }
+        let sizes = GraphProbe.Sizes(config)
+        for model in models { try findings.merge(try Self.read(model, sizes)) }
         let head = HeadReader(config: config, reader: reader)
         try head.settle(&findings)
         configuration = try ConfigurationReader(
@@ -123,17 +124,14 @@ package final class Checkpoint: @unchecked Sendable {
         try site.constant.read(into: values)
     }
 
-    private static func read(_ model: OnnxModel) throws -> Findings {
+    private static func read(_ model: OnnxModel, _ sizes: GraphProbe.Sizes) throws -> Findings {
         let graphs = Graph.all(of: model)
         if graphs.allSatisfy(\.isContainer) { return ContainerReader.read(graphs) }
-        var findings = Findings()
-        for graph in graphs {
-            findings.merge(try GraphReader.read(graph))
-            for node in graph.nodes where node.int("decoder_start_token_id") != nil {
-                findings.facts.decoderStartTokenID = node.int("decoder_start_token_id")
-                findings.facts.eosTokenID = node.int("eos_token_id")
-                findings.facts.padTokenID = node.int("pad_token_id")
-            }
+        var findings = try GraphReader.read(graphs, sizes)
+        for node in graphs.lazy.flatMap(\.nodes) where node.int("decoder_start_token_id") != nil {
+            findings.facts.decoderStartTokenID = node.int("decoder_start_token_id")
+            findings.facts.eosTokenID = node.int("eos_token_id")
+            findings.facts.padTokenID = node.int("pad_token_id")
         }
         return findings
     }

@@ -2,6 +2,10 @@ import CUnsay
 import Support
 import T5
 
+#if canImport(Glibc)
+    import Glibc
+#endif
+
 /// Makes a T5Configuration of config.json, and of shapes and graph where it is silent.
 struct ConfigurationReader {
     let config: JSON?
@@ -27,7 +31,8 @@ struct ConfigurationReader {
                 upTo: Self.mostLayers)
         let inner = dim("encoder.block.0.layer.0.SelfAttention.q", 0)
         let table = shape("encoder.block.0.layer.0.SelfAttention.relative_attention_bias")
-        c.numHeads = try size("num_heads", found: facts.numHeads ?? table?.last)
+        c.numHeads = try size("num_heads", found: facts.numHeads?.value ?? table?.last)
+        try agree("num_heads", c.numHeads, facts.numHeads)
         c.dKV = try size("d_kv", found: inner.map { $0 / max(c.numHeads, 1) })
         guard c.innerDim <= Self.widest else {
             throw Failure(UNSAY_E_FORMAT, "num_heads * d_kv is \(c.innerDim), over \(Self.widest)")
@@ -39,18 +44,25 @@ struct ConfigurationReader {
         c.relativeAttentionNumBuckets = try size(
             "relative_attention_num_buckets", found: table?.first)
         c.relativeAttentionMaxDistance = try size(
-            "relative_attention_max_distance", found: facts.maxDistance ?? 128, upTo: 1 << 24)
-        c.layerNormEpsilon = epsilon()
+            "relative_attention_max_distance", found: maxDistance(c.relativeAttentionNumBuckets),
+            upTo: 1 << 24)
+        try agree(
+            "relative_attention_max_distance", c.relativeAttentionMaxDistance, facts.maxDistance)
+        c.layerNormEpsilon = try epsilon()
         let projection = config?["feed_forward_proj"]?.string
         c.isGated = config?["is_gated_act"]?.bool ?? projection?.hasPrefix("gated-") ?? isGated
         c.activation = try activation(projection)
         c.hasBiasPerLayer =
             shape("encoder.block.1.layer.0.SelfAttention.relative_attention_bias") != nil
             || shape("decoder.block.1.layer.0.SelfAttention.relative_attention_bias") != nil
-        c.tiesHead = shape("lm_head") == nil && config?["tie_word_embeddings"]?.bool != false
+        c.tiesHead =
+            shape("lm_head") == nil
+            && (config?["tie_word_embeddings"]?.bool != false || findings.lacksHead)
+        c.lacksHead = findings.lacksHead
         c.headScale = headScale(c)
         try readTokens(into: &c)
         try check(c)
+        try checkBuckets(c)
         return c
     }
 
@@ -108,13 +120,100 @@ struct ConfigurationReader {
         return found
     }
 
-    /// config.json's unless the graph plainly computes with another; float16 files round it.
-    private func epsilon() -> Float {
+    /// - Throws: `UNSAY_E_FORMAT` naming both if config.json says another number than a graph.
+    private func agree(_ key: String, _ value: Int, _ seen: Findings.Fact<Int>?) throws {
+        guard let seen, seen.value != value else { return }
+        throw disagreement(key, "\(value)", "\(seen.value)", seen.graph)
+    }
+
+    private func disagreement(
+        _ key: String, _ stated: String, _ seen: String, _ graph: String
+    ) -> Failure {
+        Failure(
+            UNSAY_E_FORMAT,
+            "config.json says that \(key) is \(stated); \(graph) computes with \(seen)")
+    }
+
+    /// The distance by which the graph's buckets grow; nil if they do not tell.
+    private func maxDistance(_ buckets: Int) -> Int? {
+        if let stated = findings.facts.maxDistance { return stated.value }
+        guard !findings.facts.buckets.isEmpty else { return 128 }
+        return ([128] + Array(buckets / 2 + 1..<buckets / 2 + 512)).first { distance in
+            findings.facts.buckets.allSatisfy { isBidirectional, seen in
+                // The last bucket is reached, so that no larger distance would do as well.
+                seen.value.values.contains(isBidirectional ? buckets / 2 - 1 : buckets - 1)
+                    && firstOther(seen.value, buckets, distance, isBidirectional) == nil
+            }
+        }
+    }
+
+    /// A relative position whose bucket is not T5's; nil if all are.
+    private func firstOther(
+        _ seen: [Int: Int], _ buckets: Int, _ distance: Int, _ isBidirectional: Bool
+    ) -> Int? {
+        seen.keys.sorted().first { position in
+            let expected = relativePositionBucket(
+                position, bidirectional: isBidirectional, buckets: buckets, maxDistance: distance)
+            guard let bucket = seen[position], bucket != expected else { return false }
+            return !isEdge(position, bucket, expected, buckets, distance, isBidirectional)
+        }
+    }
+
+    /// True for a position where two buckets meet: the last bits of a logarithm decide, which
+    /// differ between libraries.
+    private func isEdge(
+        _ position: Int, _ bucket: Int, _ expected: Int, _ buckets: Int, _ distance: Int,
+        _ isBidirectional: Bool
+    ) -> Bool {
+        let half = isBidirectional ? buckets / 2 : buckets
+        let exact = Double(half / 2)
+        let step =
+            log(Double(abs(position)) / exact) / log(Double(distance) / exact)
+            * (Double(half) - exact)
+        return abs(bucket - expected) == 1 && abs(step - step.rounded()) < 1e-5
+    }
+
+    private func checkBuckets(_ c: T5Configuration) throws {
+        let (buckets, distance) = (c.relativeAttentionNumBuckets, c.relativeAttentionMaxDistance)
+        for (isBidirectional, seen) in findings.facts.buckets {
+            guard let position = firstOther(seen.value, buckets, distance, isBidirectional) else {
+                continue
+            }
+            let expected = relativePositionBucket(
+                position, bidirectional: isBidirectional, buckets: buckets, maxDistance: distance)
+            throw Failure(
+                UNSAY_E_UNSUPPORTED,
+                "\(seen.graph) puts relative position \(position) into bucket "
+                    + "\(seen.value[position] ?? -1); T5 has \(expected) with "
+                    + "relative_attention_num_buckets \(buckets) and "
+                    + "relative_attention_max_distance \(distance)")
+        }
+    }
+
+    private func epsilon() throws -> Float {
         let stated = config?["layer_norm_epsilon"]?.double.map { Float($0) }
         guard let seen = findings.facts.epsilon else { return stated ?? 1e-6 }
-        return [stated, 1e-6, 1e-5].compactMap { $0 }.first { abs($0 - seen) <= 0.05 * seen }
-            ?? seen
+        if let known = [stated ?? 1e-6, 1e-6, 1e-5].first(where: { isStored($0, as: seen.value) }) {
+            guard let stated, known != stated else { return known }
+            throw disagreement("layer_norm_epsilon", "\(stated)", "\(seen.value)", seen.graph)
+        }
+        guard let stated else { return seen.value }
+        throw disagreement("layer_norm_epsilon", "\(stated)", "\(seen.value)", seen.graph)
     }
+
+    /// True if a graph's number is this one, as float32 or rounded to 16 bits.
+    private func isStored(_ number: Float, as seen: Float) -> Bool {
+        let half = Float(Float16(number))
+        let brain = Float(bitPattern: (number.bitPattern &+ 0x7fff) & 0xffff_0000)
+        return [number, half, brain].contains { abs($0 - seen) <= 1e-5 * abs($0) }
+    }
+
+    /// By the names that transformers has for one function.
+    private static let activations: [String: T5Configuration.Activation] = [
+        "relu": .relu, "gelu": .gelu, "gelu_python": .gelu, "gelu_new": .geluNew,
+        "gelu_fast": .geluNew, "gelu_accurate": .geluNew, "gelu_pytorch_tanh": .geluNew,
+        "silu": .silu, "swish": .silu,
+    ]
 
     private func activation(_ projection: String?) throws -> T5Configuration.Activation {
         // transformers reads "gated-gelu" as the tanh approximation, "gelu_new".
@@ -123,13 +222,16 @@ struct ConfigurationReader {
             ? "gelu_new"
             : projection.map { $0.hasPrefix("gated-") ? String($0.dropFirst(6)) : $0 }
         let stated = config?["dense_act_fn"]?.string ?? written
-        let name = findings.facts.activation ?? stated ?? "relu"
-        let known = ["gelu_pytorch_tanh": "gelu_new", "swish": "silu"][name] ?? name
-        guard let activation = T5Configuration.Activation(rawValue: known) else {
+        let seen = findings.facts.activation
+        guard let name = stated ?? seen?.value else { return .relu }
+        guard let activation = Self.activations[name] else {
             throw Failure(
                 UNSAY_E_UNSUPPORTED,
                 "the activation \"\(name)\" is not supported: expected relu, gelu_new, gelu or silu"
             )
+        }
+        if let seen, seen.value != activation.rawValue {
+            throw disagreement("the activation", "\"\(name)\"", "\"\(seen.value)\"", seen.graph)
         }
         return activation
     }
@@ -137,11 +239,11 @@ struct ConfigurationReader {
     /// The graph's own factor, freed of its file's rounding.
     private func headScale(_ c: T5Configuration) -> Float {
         let tied = Float(1 / Double(c.dModel).squareRoot())
-        guard let seen = findings.facts.headScale else {
+        guard let seen = findings.facts.headScale?.value else {
             let isScaled = config?["scale_decoder_outputs"]?.bool ?? c.tiesHead
             return isScaled ? tied : 1
         }
-        return [tied, 1].first { abs($0 - seen) <= 0.005 * $0 } ?? seen
+        return [tied, 1].first { isStored($0, as: seen) } ?? seen
     }
 
     private func readTokens(into c: inout T5Configuration) throws {

@@ -13,6 +13,12 @@ extension FloatBuffer {
 }
 
 extension Constant {
+    /// True if both are one tensor, seen alike and read by one consumer.
+    func isSameUse(as other: Constant) -> Bool {
+        model === other.model && tensorIndex == other.tensorIndex && view == other.view
+            && scale == other.scale && consumer == other.consumer
+    }
+
     /// True if both read the same bytes in the same way.
     func isSamePlace(as other: Constant) -> Bool {
         tensor.bytes.baseAddress == other.tensor.bytes.baseAddress && view == other.view

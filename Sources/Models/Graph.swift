@@ -2,24 +2,25 @@ import COnnx
 import CUnsay
 import Support
 
-/// A graph as the recovery of weights sees it: who makes a value, who uses it, and which
-/// values are constants. Names play no part.
+/// A graph as its readers see it: who makes a value, who uses it, and which values are
+/// constants. Names play no part.
 final class Graph {
     let model: OnnxModel
     let path: String
     let outer: Graph?
+    /// The graphs that its nodes hold, at any depth.
+    private(set) var inner: [Graph] = []
     let nodes: [OnnxNode]
     let inputs: Set<Int32>
     let outputs: Set<Int32>
-    /// The nodes that matter, by their index; filled in by `classify()`.
-    var anchors: [Int: Anchor] = [:]
+    /// As the file lists them.
+    let inputList: [(value: Int32, type: InputType)]
+    let outputList: [Int32]
 
     private(set) var producers: [Int32: Producer] = [:]
     private(set) var consumers: [Int32: [Use]] = [:]
     private let initializers: [Int32: Int]
     private var constants: [Int32: Constant?] = [:]
-    /// Steps that walks may still take: a bound on the time a hostile file costs.
-    private var stepsLeft = 50_000_000
 
     struct Producer { let node: Int, output: Int }
     struct Use { let node: Int, input: Int }
@@ -35,6 +36,11 @@ final class Graph {
         initializers = arrays.initializers
         inputs = Set(arrays.inputs.filter { arrays.initializers[$0] == nil })
         outputs = Set(arrays.outputs)
+        outputList = arrays.outputs
+        let given = Array(zip(arrays.inputs, arrays.inputTypes)).filter {
+            arrays.initializers[$0.0] == nil
+        }
+        inputList = given.map { (value: $0.0, type: $0.1) }
         for (index, node) in nodes.enumerated() {
             for (output, value) in node.outputs.enumerated() where value >= 0 {
                 producers[value] = Producer(node: index, output: output)
@@ -45,13 +51,21 @@ final class Graph {
         }
     }
 
+    var withInner: [Graph] { [self] + inner }
+
     /// Every graph of a model, outer ones first.
     static func all(of model: OnnxModel) -> [Graph] {
         var graphs: [Graph] = []
         for index in 0..<model.graphCount {
             let arrays = model.graph(index)
             let outer = graphs.indices.contains(arrays.parent) ? graphs[arrays.parent] : nil
-            graphs.append(Graph(model, arrays, outer: outer))
+            let graph = Graph(model, arrays, outer: outer)
+            graphs.append(graph)
+            var around = outer
+            while let holder = around {
+                holder.inner.append(graph)
+                around = holder.outer
+            }
         }
         return graphs
     }
@@ -184,82 +198,4 @@ final class Graph {
             zero: constant(node.input(2), depth: depth),
             axis: node.int("axis") ?? 1, block: node.int("block_size") ?? 0)
     }
-
-    // MARK: Data flow
-
-    /// What a value depends on, anchors not crossed.
-    enum Source: Hashable {
-        case anchor(Int)
-        case input(Int32)
-    }
-
-    private static let opaque: Set<String> = [
-        "Shape", "Size", "ConstantOfShape", "Range", "ArgMax", "NonZero",
-    ]
-    private static let firstInputOnly: Set<String> = [
-        "Reshape", "Transpose", "Unsqueeze", "Squeeze", "Expand", "Slice", "Split", "Cast",
-        "CastLike", "Identity", "Dropout", "Clip", "Flatten", "QuantizeLinear", "DequantizeLinear",
-        "DynamicQuantizeLinear", "Pad", "Tile", "Gather", "ReduceMean", "Pow", "Trilu",
-    ]
-
-    /// The inputs through which data flows to an output of a node; shapes are not data.
-    func dataInputs(_ node: OnnxNode, output: Int) -> [Int32] {
-        if Self.opaque.contains(node.opType) { return [] }
-        if node.opType == "DynamicQuantizeLinear" && output > 0 { return [] }
-        if Self.firstInputOnly.contains(node.opType) { return [node.input(0)] }
-        switch node.opType {
-        case "Where": return [node.input(1), node.input(2)]
-        case "BiasSoftmax", "SkipSimplifiedLayerNormalization", "SkipLayerNormalization":
-            return [node.input(0), node.input(1)]
-        default: return node.inputs.filter { $0 >= 0 }
-        }
-    }
-
-    /// True if data that enters a node there is data that leaves it.
-    func carriesData(_ node: OnnxNode, input: Int) -> Bool {
-        !Self.opaque.contains(node.opType)
-            && !(Self.firstInputOnly.contains(node.opType) && input > 0)
-    }
-
-    /// Takes one step off what walks may still take; false once there is nothing left.
-    func takeStep() -> Bool {
-        stepsLeft -= 1
-        return stepsLeft > 0
-    }
-
-    func spend() throws {
-        guard takeStep() else {
-            throw Failure(
-                UNSAY_E_UNSUPPORTED, "\(path): the graph is too tangled to be a T5 export")
-        }
-    }
-
-    /// Walks backwards from values: the anchors and graph inputs they depend on, in the
-    /// order met, and the nodes passed on the way.
-    func trace(_ values: [Int32]) throws -> (sources: [Source], passed: [Int]) {
-        var seen = Set<Int32>()
-        var stack = values
-        var sources: [Source] = []
-        var passed: [Int] = []
-        while let value = stack.popLast() {
-            try spend()
-            guard value >= 0, seen.insert(value).inserted, constant(value) == nil else { continue }
-            guard !inputs.contains(value), let producer = producers[value] else {
-                sources.append(.input(value))
-                continue
-            }
-            let node = nodes[producer.node]
-            // The running residual sum that a fused norm hands on is not the norm.
-            let isSum = node.opType.hasPrefix("Skip") && producer.output == 3
-            if anchors[producer.node] != nil, !isSum {
-                sources.append(.anchor(producer.node))
-            } else {
-                passed.append(producer.node)
-                stack.append(contentsOf: dataInputs(node, output: producer.output))
-            }
-        }
-        return (sources, passed)
-    }
-
-    func sources(of value: Int32) throws -> [Source] { try trace([value]).sources }
 }

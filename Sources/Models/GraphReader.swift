@@ -1,302 +1,219 @@
 import CUnsay
 import Support
 
-/// Finds T5's weights in a graph by its structure alone: operations, data flow, shapes.
-///
-/// Every norm reads the residual stream. The products already summed into it are the last
-/// projections of the sublayers before; their number is the norm's place in its stack, and
-/// the table at the stream's root tells the stacks apart. From each such projection the
-/// walk back meets either an attention (query, key, value, bias table) or a feed-forward.
+/// Recognises T5 in a graph, by what it computes: the graph is traced, and every output must
+/// be the formula of T5 and of nothing else. Names play no part, but for the parts of a cache
+/// that leave one file and enter another.
 struct GraphReader {
-    typealias Source = Graph.Source
-
+    let trace: Trace
+    let probe: GraphProbe
     let graph: Graph
     private(set) var findings = Findings()
-    private var norms: [Int: Stream] = [:]
-    private var stacks: [Source: [Sublayer]] = [:]
-    private var placed = Set<Int>()
+    private var stacks = StackReader.Memory()
 
-    /// The residual stream that a norm reads.
-    private struct Stream {
-        let projections: Set<Int>
-        let root: Source?
-    }
-
-    enum Kind { case selfAttention, crossAttention, feedForward }
-
-    /// One sublayer: its norm, its projections, its place in the stack.
-    struct Sublayer {
-        var kind: Kind
-        var norm: Int
-        var position: Int
-        var weights: [(name: String, constant: Constant)]
-        var table: Int?
-        var heads: Int?
-        var activation: String?
-    }
-
-    init(_ graph: Graph) { self.graph = graph }
-
-    /// Reads the whole graph; nothing if it multiplies by no constant matrix.
-    static func read(_ graph: Graph) throws -> Findings {
-        graph.classify()
-        guard graph.anchors.values.contains(where: { $0.product != nil }) else { return Findings() }
-        var reader = GraphReader(graph)
-        try reader.findStreams()
-        try reader.findSublayers()
-        try reader.nameStacks()
-        return reader.findings
-    }
-
-    private func product(_ source: Source) -> (node: Int, product: WeightProduct)? {
-        guard case .anchor(let node) = source, let product = graph.anchors[node]?.product else {
-            return nil
+    /// Reads every graph of a model; nothing where no stack of T5 is.
+    ///
+    /// - Parameter graphs: of one model, as `Graph.all` gives them.
+    static func read(_ graphs: [Graph], _ sizes: GraphProbe.Sizes) throws -> Findings {
+        var branches = Set<Int>()
+        for graph in graphs {
+            for node in graph.nodes where node.opType == "If" { branches.formUnion(node.graphs) }
         }
-        return (node, product)
-    }
-
-    private func normNode(_ source: Source) -> Int? {
-        guard case .anchor(let node) = source, graph.anchors[node]?.norm != nil else { return nil }
-        return node
-    }
-
-    private func tableNode(_ source: Source) -> Int? {
-        guard case .anchor(let node) = source, graph.anchors[node]?.table != nil else { return nil }
-        return node
-    }
-
-    // MARK: Streams
-
-    private mutating func findStreams() throws {
-        for (node, anchor) in graph.anchors {
-            guard let norm = anchor.norm else { continue }
-            let sources = try graph.trace(norm.inputs).sources
-            let projections = Set(sources.compactMap { product($0)?.node })
-            let root =
-                sources.first { tableNode($0) != nil }
-                ?? sources.first { if case .input = $0 { true } else { false } }
-            guard root != nil || !projections.isEmpty else { continue }
-            norms[node] = Stream(projections: projections, root: root)
-        }
-    }
-
-    // MARK: Sublayers
-
-    private mutating func findSublayers() throws {
-        let last = norms.values.reduce(into: Set<Int>()) { $0.formUnion($1.projections) }
-        placed = last
-        for node in last.sorted() {
-            guard let output = graph.anchors[node]?.product else { continue }
-            let (sources, passed) = try graph.trace([output.input])
-            let attention = sources.compactMap { source -> AttentionProduct? in
-                guard case .anchor(let node) = source else { return nil }
-                return graph.anchors[node]?.attention
-            }.first
-            let products = sources.compactMap { product($0) }
-            var sublayer: Sublayer?
-            if let attention {
-                sublayer = try self.attention(attention)
-                sublayer?.weights.append(("o", output.weight))
-            } else if !products.isEmpty {
-                sublayer = try feedForward(products, passed)
-                sublayer?.weights.append(("wo", output.weight))
+        var findings = Findings()
+        for (index, graph) in graphs.enumerated() where !branches.contains(index) {
+            for probe in GraphProbe.all(of: graph, sizes, tables: graph.tableWidths) {
+                var reader = GraphReader(graph, graphs, probe)
+                try reader.read()
+                try findings.merge(reader.findings)
             }
-            guard var sublayer, let stream = norms[sublayer.norm], let root = stream.root else {
-                continue
-            }
-            sublayer.position = stream.projections.count
-            stacks[root, default: []].append(sublayer)
+        }
+        return findings
+    }
+
+    private init(_ graph: Graph, _ graphs: [Graph], _ probe: GraphProbe) {
+        self.graph = graph
+        self.probe = probe
+        trace = Trace(graphs, of: graph)
+    }
+
+    private mutating func read() throws {
+        try probe.feed(trace)
+        try trace.run(graph)
+        let outputs = graph.outputList.map { ($0, trace.value($0, in: graph)) }
+        guard trace.terms.contains(where: { if case .product = $0.kind { true } else { false } })
+        else { return }
+        var open: [(Int32, TracedValue)] = []
+        var isRead = false
+        for (value, known) in outputs {
+            if try isWholeStack(known) { isRead = true } else { open.append((value, known)) }
+        }
+        // Parts of a cache are known once the stacks are, and not before.
+        for (value, known) in open {
+            if try isKnown(known, as: graph.model.valueName(value)) { isRead = true; continue }
+            // What else a graph computes is of no concern if its name claims nothing.
+            let name = graph.model.valueName(value)
+            guard !isRead || Self.claims.contains(where: name.contains) else { continue }
+            throw refusal(of: known, "output \"\(name)\"")
+        }
+        for (term, role) in stacks.caches {
+            guard case .input(let value) = trace.terms[term].kind else { continue }
+            try note(role, as: graph.model.valueName(value))
+        }
+        try nameStacks()
+    }
+
+    private static let claims = ["logits", "hidden_state", "present", "past"]
+
+    // MARK: Outputs
+
+    /// True for logits, and for the states behind a stack's final norm.
+    private mutating func isWholeStack(_ known: TracedValue) throws -> Bool {
+        guard case .view(let view) = known, view.function == nil, view.layout.isWhole,
+            view.shape.count <= 3
+        else { return false }
+        var reader = StackReader(trace, probe, graph.path, stacks)
+        switch trace.terms[view.term].kind {
+        case .norm:
+            try reader.readStack(endingIn: view)
+            stacks = reader.memory
+            return true
+        case .product(let data, let product):
+            guard case .norm = trace.terms[data.term].kind, data.layout.isWhole,
+                let scale = data.function == nil ? 1 : data.function?.factor
+            else { return false }
+            var states = data
+            states.function = nil
+            let stack = try reader.readStack(endingIn: states)
+            guard stack.isDecoder else { return false }
+            stacks = reader.memory
+            findings.add("lm_head", product.weight, in: graph.path)
+            findings.facts.headScale = .init(value: Float(scale), graph: graph.path)
+            findings.facts.hasHead = true
+            return true
+        default: return false
         }
     }
 
-    private mutating func attention(_ attention: AttentionProduct) throws -> Sublayer? {
-        var biasSources: [Int32] = [attention.bias]
-        let query: Int32, key: Int32, value: Int32
-        switch attention.form {
-        case .packed(let input, let weights):
-            guard let norm = try graph.sources(of: input).compactMap({ normNode($0) }).first else {
-                return nil
-            }
-            return Sublayer(
-                kind: .selfAttention, norm: norm, position: 0,
-                weights: Array(zip(["q", "k", "v"], weights)).map { ($0, $1) },
-                table: try table(biasSources), heads: attention.heads)
-        case .separate(let q, let k, let v):
-            (query, key, value) = (q, k, v)
-        case .plain(let left, let right):
-            let softmax = try graph.sources(of: left).compactMap { source -> Int? in
-                guard case .anchor(let node) = source, graph.anchors[node]?.isSoftmax == true
-                else { return nil }
-                return node
-            }.first
-            guard let softmax else { return nil }
-            biasSources = graph.dataInputs(graph.nodes[softmax], output: 0)
-            let scores = try graph.trace(biasSources).sources.compactMap { source in
-                if case .anchor(let node) = source,
-                    case .plain(let left, let right) = graph.anchors[node]?.attention?.form
-                {
-                    (left, right)
-                } else {
-                    (Int32, Int32)?.none
-                }
-            }.first
-            guard let scores else { return nil }
-            (query, key, value) = (scores.0, scores.1, right)
+    /// True for a part of a cache, a stack's inner states, or numbers.
+    private mutating func isKnown(_ known: TracedValue, as name: String) throws -> Bool {
+        guard case .view(let view) = known else {
+            if case .unknown = known { return false }
+            return true
         }
-        func weight(_ value: Int32) throws -> (node: Int, product: WeightProduct)? {
-            try graph.sources(of: value).compactMap { product($0) }.first
+        guard view.function == nil else { return false }
+        if let role = stacks.caches[view.term] {
+            guard stacks.isCache(view, in: trace) else { return false }
+            try note(role, as: name)
+            return true
         }
-        guard let q = try weight(query) else { return nil }
-        let k = try weight(key)
-        let v = try weight(value)
-        guard let norm = try graph.sources(of: q.product.input).compactMap({ normNode($0) }).first
-        else { return nil }
-        // Keys made of anything but the query's norm, or taken from a cache: the encoder's.
-        let readsOwn = try k.map { Set(try graph.sources(of: $0.product.input)) == [.anchor(norm)] }
-        var sublayer = Sublayer(
-            kind: readsOwn == true ? .selfAttention : .crossAttention, norm: norm, position: 0,
-            weights: [], heads: attention.heads)
-        for (name, found) in [("q", q), ("k", k), ("v", v)] {
-            guard let found else { continue }
-            placed.insert(found.node)
-            sublayer.weights.append((name, found.product.weight))
-        }
-        sublayer.table = try table(biasSources)
-        return sublayer
+        if stacks.states.contains(view.term) { return view.layout.isWhole }
+        return try isCrossCache(view, as: name)
     }
 
-    private func table(_ values: [Int32]) throws -> Int? {
-        try graph.trace(values).sources.compactMap { tableNode($0) }.first
+    /// Keys and values of the cross-attention in an encoder's file, as onnxruntime's converter
+    /// writes them: the one place where a name decides, e.g. `present_key_cross_0`.
+    private mutating func isCrossCache(_ view: View, as name: String) throws -> Bool {
+        guard case .product(let data, let product) = trace.terms[view.term].kind,
+            case .norm = trace.terms[data.term].kind, data.layout.isWhole, data.function == nil
+        else { return false }
+        var reader = StackReader(trace, probe, graph.path, stacks)
+        let stack = try reader.readStack(endingIn: data)
+        stacks = reader.memory
+        let isKey = name.contains("key")
+        let digits = name.drop { !$0.isNumber }.prefix { $0.isNumber }
+        guard isKey != name.contains("value"), let block = Int(digits), view.shape.count == 4,
+            !stack.isDecoder, let heads = stack.heads, view.shape[1] == heads,
+            view.layout.showsSame(
+                as: AttentionReader.headsLayout(
+                    batch: view.shape[0], length: view.shape[2], heads: heads,
+                    width: view.shape[3]))
+        else { return false }
+        let role = "decoder.block.\(block).layer.1.EncDecAttention.\(isKey ? "k" : "v")"
+        findings.add(role, product.weight, in: graph.path)
+        try note(role, as: name)
+        return true
     }
 
-    private mutating func feedForward(
-        _ products: [(node: Int, product: WeightProduct)], _ passed: [Int]
-    ) throws -> Sublayer? {
-        var activation: String?
-        var gate = Set<Int>()
-        for index in passed {
-            let node = graph.nodes[index]
-            guard let name = node.activation else { continue }
-            activation = name
-            gate.formUnion(try graph.trace(node.inputs).sources.compactMap { product($0)?.node })
+    /// Parts of a cache have one name as input and output, but for `past` and `present`.
+    private mutating func note(_ role: String, as name: String) throws {
+        var key = Substring(name)
+        for prefix in ["past_key_values", "present_key_values", "past", "present"]
+        where key.hasPrefix(prefix) {
+            key = key.dropFirst(prefix.count)
+            break
         }
-        let norm = try graph.sources(of: products[0].product.input).compactMap { normNode($0) }
-            .first
-        guard let norm else { return nil }
-        var sublayer = Sublayer(
-            kind: .feedForward, norm: norm, position: 0, weights: [], activation: activation)
-        if products.count == 1 {
-            sublayer.weights = [("wi", products[0].product.weight)]
-        } else {
-            let gated = products.filter { gate.contains($0.node) }
-            let linear = products.filter { !gate.contains($0.node) }
-            guard products.count == 2, gated.count == 1 else {
-                throw refusal("a feed-forward block has \(products.count) projections")
-            }
-            sublayer.weights = [
-                ("wi_0", gated[0].product.weight), ("wi_1", linear[0].product.weight),
-            ]
-        }
-        placed.formUnion(products.map(\.node))
-        return sublayer
+        var other = Findings()
+        other.facts.caches[String(key)] = .init(value: role, graph: graph.path)
+        try findings.merge(other)
     }
 
     // MARK: Names
 
     private mutating func nameStacks() throws {
-        var finals: [String: Int] = [:]
-        let sublayerNorms = Set(stacks.values.joined().map(\.norm))
-        for (root, unsorted) in stacks {
-            let stack = unsorted.sorted { $0.position < $1.position }
-            let isDecoder = stack.contains { $0.kind == .crossAttention }
-            let name = isDecoder ? "decoder" : "encoder"
-            let unit: [Kind] =
-                isDecoder
-                ? [.selfAttention, .crossAttention, .feedForward] : [.selfAttention, .feedForward]
-            guard stack.count % unit.count == 0,
-                stack.indices.allSatisfy({
-                    stack[$0].position == $0 && stack[$0].kind == unit[$0 % unit.count]
-                })
-            else {
-                throw refusal("the \(name)'s \(stack.count) sublayers do not follow T5's order")
-            }
-            if isDecoder {
-                findings.facts.numDecoderLayers = stack.count / unit.count
+        for stack in stacks.stacks.values {
+            let name = stack.isDecoder ? "decoder" : "encoder"
+            let unit = stack.isDecoder ? 3 : 2
+            let layers = Findings.Fact(value: stack.sublayers.count / unit, graph: graph.path)
+            var facts = Findings()
+            if stack.isDecoder {
+                facts.facts.numDecoderLayers = layers
+                facts.facts.hasDecoder = true
             } else {
-                findings.facts.numLayers = stack.count / unit.count
+                facts.facts.numLayers = layers
             }
-            findings.facts.hasGraph = true
-            if let table = tableNode(root), let weight = graph.anchors[table]?.table?.weight {
-                findings.add("shared", weight, in: graph.path)
+            if let heads = stack.heads {
+                facts.facts.numHeads = .init(value: heads, graph: graph.path)
             }
-            let final = norms.first {
-                $0.value.root == root && $0.value.projections.count == stack.count
-                    && !sublayerNorms.contains($0.key)
-            }?.key
-            if let final, let norm = graph.anchors[final]?.norm {
-                finals[name] = final
-                findings.add("\(name).final_layer_norm", norm.weight, in: graph.path)
+            if let width = stack.headWidth {
+                facts.facts.headWidth = .init(value: width, graph: graph.path)
             }
-            try nameSublayers(stack, of: name, unit: unit)
+            if let activation = stack.activation {
+                facts.facts.activation = .init(value: activation, graph: graph.path)
+            }
+            if let distance = stack.maxDistance {
+                facts.facts.maxDistance = .init(value: distance, graph: graph.path)
+            }
+            if !stack.buckets.isEmpty {
+                facts.facts.buckets[!stack.isDecoder] = .init(
+                    value: stack.buckets, graph: graph.path)
+            }
+            facts.facts.epsilon = .init(value: Float(stack.epsilon), graph: graph.path)
+            findings.add("shared", stack.table, in: graph.path)
+            findings.add("\(name).final_layer_norm", stack.finalNorm, in: graph.path)
+            nameSublayers(stack, of: name, unit)
+            try findings.merge(facts)
         }
-        try placeTheRest(finals)
     }
 
-    private mutating func nameSublayers(_ stack: [Sublayer], of name: String, unit: [Kind]) throws {
-        let tables = Set(stack.filter { $0.kind == .selfAttention }.compactMap(\.table))
-        for (index, sublayer) in stack.enumerated() {
-            let block = index / unit.count
-            let prefix = "\(name).block.\(block).layer.\(index % unit.count)"
-            if let norm = graph.anchors[sublayer.norm]?.norm {
-                findings.add("\(prefix).layer_norm", norm.weight, in: graph.path)
-                findings.facts.epsilon =
-                    try findings.facts.epsilon ?? norm.epsilon ?? graph.epsilon(of: norm)
-            }
-            let part =
-                switch sublayer.kind {
-                case .selfAttention: "SelfAttention"
-                case .crossAttention: "EncDecAttention"
-                case .feedForward: "DenseReluDense"
-                }
+    private mutating func nameSublayers(
+        _ stack: StackReader.Stack, of name: String, _ unit: Int
+    ) {
+        let tables = stack.sublayers.compactMap(\.table)
+        let isShared = tables.dropFirst().allSatisfy { $0.isSameTable(as: tables[0]) }
+        for (index, sublayer) in stack.sublayers.enumerated() {
+            let block = index / unit
+            let prefix = "\(name).block.\(block).layer.\(index % unit)"
+            findings.add("\(prefix).layer_norm", sublayer.norm, in: graph.path)
             for (weight, constant) in sublayer.weights {
-                findings.add("\(prefix).\(part).\(weight)", constant, in: graph.path)
+                findings.add(
+                    "\(prefix).\(sublayer.kind.rawValue).\(weight)", constant, in: graph.path)
             }
-            findings.facts.activation = findings.facts.activation ?? sublayer.activation
-            findings.facts.numHeads = findings.facts.numHeads ?? sublayer.heads
-            guard sublayer.kind == .selfAttention, let node = sublayer.table,
-                let table = graph.anchors[node]?.table, block == 0 || tables.count > 1
-            else { continue }
-            findings.add("\(prefix).\(part).relative_attention_bias", table.weight, in: graph.path)
-            findings.facts.numHeads = findings.facts.numHeads ?? table.weight.shape.last
-            findings.facts.maxDistance =
-                try findings.facts.maxDistance ?? table.maxDistance
-                ?? graph.maxDistance(of: table, isBidirectional: name == "encoder")
-        }
-    }
-
-    /// The head, and the cross-attention keys and values in an encoder file of ONNX Runtime.
-    private mutating func placeTheRest(_ finals: [String: Int]) throws {
-        for (node, anchor) in graph.anchors.sorted(by: { $0.key < $1.key }) {
-            guard let product = anchor.product, !placed.contains(node) else { continue }
-            let sources = try graph.sources(of: product.input)
-            let above = Set(sources.compactMap { normNode($0) })
-            if let final = finals["decoder"], above.contains(final) {
-                findings.add("lm_head", product.weight, in: graph.path)
-                findings.facts.headScale =
-                    try findings.facts.headScale ?? graph.headScale(of: product)
-            } else if let final = finals["encoder"], above.contains(final),
-                let name = try graph.cacheOutput(of: product)
-            {
-                findings.add(name, product.weight, in: graph.path)
-            } else {
-                throw refusal(
-                    "the matrix \"\(product.weight.tensor.name)\" \(product.weight.shape) has no place in T5"
-                )
+            if let table = sublayer.table, block == 0 || !isShared {
+                findings.add(
+                    "\(prefix).\(sublayer.kind.rawValue).relative_attention_bias", table,
+                    in: graph.path)
             }
         }
     }
 
-    private func refusal(_ reason: String) -> Failure {
-        Failure(UNSAY_E_UNSUPPORTED, "\(graph.path) is not a graph of T5: \(reason)")
+    private func refusal(of known: TracedValue, _ what: String) -> Failure {
+        StackReader(trace, probe, graph.path, stacks).refusal(of: known, what)
+    }
+}
+
+extension Constant {
+    /// True if both are one stored table, whoever reads it.
+    func isSameTable(as other: Constant) -> Bool {
+        model === other.model && tensorIndex == other.tensorIndex && view == other.view
     }
 }

@@ -1,5 +1,4 @@
 import CUnsay
-import Glibc
 import Support
 import Tensors
 
@@ -25,7 +24,7 @@ struct HeadReader {
         }
         findings.replaceSites(of: "lm_head", with: cut)
         guard let head = Self.best(cut), head.shape == table.shape else { return }
-        if try areTied(head, table, isScaled: (findings.facts.headScale ?? 1) != 1) {
+        if try areTied(head, table, isScaled: (findings.facts.headScale?.value ?? 1) != 1) {
             findings.removeSites(of: "lm_head")
             let own = cut.map {
                 Findings.Site(constant: $0.constant, graph: $0.graph, isHead: true)
@@ -43,33 +42,31 @@ struct HeadReader {
         let isLossy = head.precision < 3 || table.precision < 3
         let mayRound =
             isLossy && isScaled && config?["tie_word_embeddings"]?.bool != false
-        let found = Locked(Comparison())
-        try reader.forEachBlock(of: [table, head]) { _, values in
-            guard mayRound || found.withLock({ $0.isEqual }),
-                firstDifference(values[0], values[1]) != nil
-            else { return }
-            guard mayRound else { return found.withLock { $0.isEqual = false } }
-            var (largest, difference): (Float, Float) = (0, 0)
-            for (x, y) in zip(values[0], values[1]) {
-                largest = max(largest, abs(x))
-                difference = max(difference, abs(x - y))
+        let isEqual = Locked(true)
+        try reader.forEachBlock(of: [table, head]) { rows, values in
+            guard isEqual.withLock({ $0 }), firstDifference(values[0], values[1]) != nil else {
+                return
             }
-            found.withLock {
-                $0.largest = max($0.largest, largest)
-                $0.difference = max($0.difference, difference)
-                $0.isEqual = false
-            }
+            if mayRound, Self.areRounded(table, head, rows, values) { return }
+            isEqual.withLock { $0 = false }
         }
-        let compared = found.withLock { $0 }
-        if compared.isEqual { return true }
-        // A quarter of the largest: coarser than 4-bit rounding, far finer than chance.
-        return mayRound && compared.difference <= 0.25 * compared.largest
+        return isEqual.withLock { $0 }
     }
 
-    /// Of all elements of the head and the table.
-    private struct Comparison {
-        var largest: Float = 0
-        var difference: Float = 0
-        var isEqual = true
+    /// True if no element differs by more than what both storages round.
+    private static func areRounded(
+        _ table: Constant, _ head: Constant, _ rows: Range<Int>,
+        _ values: [UnsafeBufferPointer<Float>]
+    ) -> Bool {
+        let steps = [table, head].enumerated().map { index, constant in
+            [Float](unsafeUninitializedCapacity: values[index].count) { out, count in
+                count = values[index].count
+                guard let base = out.baseAddress else { return }
+                constant.readRounding(rows: rows, of: values[index], into: base)
+            }
+        }
+        return values[0].indices.allSatisfy {
+            abs(values[0][$0] - values[1][$0]) <= steps[0][$0] + steps[1][$0]
+        }
     }
 }

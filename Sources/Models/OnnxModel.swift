@@ -114,6 +114,8 @@ struct StoredTensor {
 struct OnnxNode {
     let opType: String
     let domain: String
+    /// As the exporter called it; often empty.
+    let name: String
     let inputs: [Int32]
     let outputs: [Int32]
     /// Among the file's nodes, for rewiring; -1 for what came out of a function.
@@ -136,6 +138,12 @@ struct OnnxNode {
             UnsafeBufferPointer(start: $0.ints, count: $0.int_count).map(Int.init)
         }
     }
+    /// The index of the graph that an attribute holds, among the model's.
+    func graph(_ name: String) -> Int? {
+        attribute(name).flatMap { $0.graph >= 0 ? Int($0.graph) : nil }
+    }
+    /// The indices of all graphs that the node's attributes hold.
+    var graphs: [Int] { attributes.compactMap { $0.graph >= 0 ? Int($0.graph) : nil } }
     func floats(_ name: String) -> [Float]? {
         attribute(name).map { Array(UnsafeBufferPointer(start: $0.floats, count: $0.float_count)) }
     }
@@ -248,6 +256,7 @@ final class OnnxModel {
                 + "model; download it again")
     }
 
+    var valueCount: Int { onnx_model_value_count(handle.value) }
     var graphCount: Int { onnx_model_graph_count(handle.value) }
 
     func valueName(_ value: Int32) -> String {
@@ -276,6 +285,14 @@ final class OnnxModel {
         arrays.path = String(cString: raw.path)
         arrays.parent = Int(raw.parent)
         arrays.inputs = array(raw.inputs, raw.input_count)
+        arrays.inputTypes = UnsafeBufferPointer(start: raw.input_types, count: raw.input_count).map
+        {
+            InputType(
+                dataType: $0.data_type,
+                dims: $0.rank < 0
+                    ? nil
+                    : UnsafeBufferPointer(start: $0.dims, count: Int($0.rank)).map(Int.init))
+        }
         arrays.outputs = array(raw.outputs, raw.output_count)
         for entry in UnsafeBufferPointer(start: raw.initializers, count: raw.initializer_count) {
             arrays.initializers[entry.value] = Int(entry.tensor)
@@ -283,6 +300,7 @@ final class OnnxModel {
         arrays.nodes = UnsafeBufferPointer(start: raw.nodes, count: raw.node_count).map {
             OnnxNode(
                 opType: String(cString: $0.op_type), domain: String(cString: $0.domain),
+                name: String(cString: $0.name),
                 inputs: array($0.inputs, $0.input_count),
                 outputs: array($0.outputs, $0.output_count),
                 position: Int($0.position),
@@ -293,12 +311,21 @@ final class OnnxModel {
     }
 }
 
+/// What a file states of a graph's input.
+struct InputType {
+    /// 0 if it is not stated.
+    let dataType: Int32
+    /// nil if they are not stated; -1 for one that differs from call to call.
+    let dims: [Int]?
+}
+
 /// What a graph consists of. The nodes' attributes are borrowed from the model.
 struct GraphArrays {
     var path = ""
     var parent = -1
     var nodes: [OnnxNode] = []
     var inputs: [Int32] = []
+    var inputTypes: [InputType] = []
     var outputs: [Int32] = []
     var initializers: [Int32: Int] = [:]
 }

@@ -79,6 +79,19 @@ enum Quantization {
         block > 0 ? block : max((length + groups - 1) / max(groups, 1), 1)
     }
 
+    /// The index of the scale of element `at` of a linearly quantised tensor.
+    func group(
+        _ at: Int, _ tensor: StoredTensor, _ scaleCount: Int, _ scaleShape: [Int], _ axis: Int,
+        _ block: Int
+    ) -> Int {
+        if scaleCount == 1 { return 0 }
+        let width = tensor.dims[1]
+        let (i, j) = (at / width, at % width)
+        guard scaleShape.count == 2 else { return axis == 0 ? i : j }
+        let length = span(block, tensor.dims[axis], scaleShape[axis])
+        return axis == 0 ? i / length * width + j : i * scaleShape[1] + j / length
+    }
+
     /// Overwrites `out`, [rows.count, view's columns], with rows of a view of the weights.
     /// `check` has passed.
     func read(
@@ -90,21 +103,12 @@ enum Quantization {
         switch self {
         case .linear(let scale, let scaleShape, let zero, let axis, let block):
             guard let integers = StoredIntegers(tensor) else { return }
-            let width = tensor.dims.last ?? 1
-            let isBlocked = scaleShape.count == 2 && scale.count > 1
-            let length = isBlocked ? span(block, tensor.dims[axis], scaleShape[axis]) : 1
-            func group(_ at: Int) -> Int {
-                if scale.count == 1 { return 0 }
-                let (i, j) = (at / width, at % width)
-                if !isBlocked { return axis == 0 ? i : j }
-                return axis == 0 ? i / length * width + j : i * scaleShape[1] + j / length
-            }
             integers.read { integer in
                 for row in rows {
                     let line = out + (row - rows.lowerBound) * columns
                     for column in 0..<columns {
                         let at = first + row * down + column * across
-                        let group = group(at)
+                        let group = group(at, tensor, scale.count, scaleShape, axis, block)
                         let offset = zero.isEmpty ? 0 : zero[zero.count == 1 ? 0 : group]
                         line[column] = (integer(at) - offset) * scale[group]
                     }

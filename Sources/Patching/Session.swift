@@ -61,6 +61,7 @@ package final class Session: @unchecked Sendable {
         _ model: Model, reference: Model?, root: Model? = nil, options: SessionOptions
     ) throws {
         try options.validate()
+        try model.configuration.requireHead()
         guard model.configuration.numDecoderLayers > 0 else {
             throw Failure(UNSAY_E_UNSUPPORTED, "this model has an encoder only: it writes nothing")
         }

@@ -1,3 +1,6 @@
+import CUnsay
+import Support
+
 /// The sizes and constants of one T5 network, named as in config.json.
 package struct T5Configuration: Sendable, Equatable {
     /// The non-linearity between the two feed-forward projections (`dense_act_fn`).
@@ -24,6 +27,8 @@ package struct T5Configuration: Sendable, Equatable {
     package var isGated = false
     /// True where the output head is the embedding table (`tie_word_embeddings`).
     package var tiesHead = true
+    /// True where the files end in the decoder's states: there is nothing to write with.
+    package var lacksHead = false
     /// Multiplies the decoder's output before the head: `d_model^-0.5` in v1.0, else 1.
     package var headScale: Float = 1
     /// True in UMT5: every block has a relative bias table of its own, not just block 0.
@@ -56,4 +61,15 @@ package struct T5Configuration: Sendable, Equatable {
     /// Whether two networks are the same but for where the output head lies: weights of one can
     /// then be compared with those of the other.
     package func fits(_ other: T5Configuration) -> Bool { withOwnHead == other.withOwnHead }
+}
+
+extension T5Configuration {
+    /// - Throws: `UNSAY_E_UNSUPPORTED` for files that hold a decoder and no head.
+    package func requireHead() throws {
+        guard lacksHead else { return }
+        throw Failure(
+            UNSAY_E_UNSUPPORTED,
+            "this model has no output head: its files end in the decoder's states, so it writes "
+                + "nothing")
+    }
 }

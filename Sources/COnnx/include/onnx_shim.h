@@ -117,6 +117,7 @@ typedef struct onnx_attribute {
     const float *floats;
     size_t float_count;
     int32_t has_f, has_i;
+    int32_t graph; /* index of the (first) graph that it holds; -1 = none */
 } onnx_attribute;
 
 /* Values are numbered over the whole model; the same name has the same number. */
@@ -138,12 +139,20 @@ typedef struct onnx_initializer {
     int32_t tensor;
 } onnx_initializer;
 
+/* What the file states of a graph's input: its type and shape. */
+typedef struct onnx_input_type {
+    int32_t data_type;   /* 0 = not stated                          */
+    int32_t rank;        /* -1 = not stated                         */
+    const int64_t *dims; /* [rank]; -1 = differs from call to call  */
+} onnx_input_type;
+
 typedef struct onnx_graph {
     const char *path; /* e.g. "If.then_branch"; "" for the main graph */
     int64_t parent;   /* the graph whose values it sees; -1 = none    */
     const onnx_node *nodes;
     size_t node_count;
     const int32_t *inputs;
+    const onnx_input_type *input_types; /* [input_count] */
     size_t input_count;
     const int32_t *outputs;
     size_t output_count;
