@@ -10,10 +10,12 @@ import Tokenizers
 /// What a `unsay_model` points at: the model, and the C strings borrowed from it.
 final class ModelHandle: Sendable {
     let model: Model
+    let defaults: GenerateDefaults
     private nonisolated(unsafe) let names: [UnsafeMutablePointer<CChar>]
 
     init(_ model: Model) {
         self.model = model
+        defaults = GenerateDefaults(model)
         names = model.layout.parameters.map { parameter in
             let bytes = Array(parameter.name.utf8CString)
             let copy = UnsafeMutablePointer<CChar>.allocate(capacity: bytes.count)
@@ -85,7 +87,9 @@ public func unsay_model_open(
         let folder = try requireString(folder, "folder")
         let model = try Model(folder: folder, openSettings(options))
         log(UNSAY_LOG_INFO, "opened \(folder): \(model.layout.parameterCount) parameters")
-        out.pointee = handle(ModelHandle(model))
+        let opened = ModelHandle(model)
+        opened.defaults.warn()
+        out.pointee = handle(opened)
     }
 }
 
@@ -105,7 +109,9 @@ public func unsay_model_open_buffers(
                 bytes: UnsafeRawBufferPointer(bytes)
             )
         }
-        out.pointee = handle(ModelHandle(try Model(buffers: buffers, settings)))
+        let opened = ModelHandle(try Model(buffers: buffers, settings))
+        opened.defaults.warn()
+        out.pointee = handle(opened)
     }
 }
 

@@ -47,6 +47,7 @@ from .results import (
     DeltaInfo,
     Encoding,
     Evaluation,
+    GenerationDefaults,
     Gradients,
     ModelInfo,
     Output,
@@ -64,9 +65,9 @@ __version__ = "0.1.0"
 __all__ = [
     "ArgumentError", "BusyError", "CancelledError", "CapacityError", "ChangedOutput",
     "Classifier", "ClassifierInfo", "Delta", "DeltaInfo", "DivergedError", "Encoding", "Error",
-    "Evaluation", "FormatError", "GenerateOptions", "Gradients", "GuardError", "IOFailure",
-    "InternalError", "MismatchError", "Model", "ModelInfo", "NotFoundError",
-    "OutOfMemoryError", "Output", "Patch", "PatchReport", "Plan", "PlannedMark", "Report",
-    "StateError", "Step", "Sweep", "TensorChange", "TensorInfo", "TextError", "Trial",
+    "Evaluation", "FormatError", "GenerateOptions", "GenerationDefaults", "Gradients",
+    "GuardError", "IOFailure", "InternalError", "MismatchError", "Model", "ModelInfo",
+    "NotFoundError", "OutOfMemoryError", "Output", "Patch", "PatchReport", "Plan", "PlannedMark",
+    "Report", "StateError", "Step", "Sweep", "TensorChange", "TensorInfo", "TextError", "Trial",
     "UnsupportedError", "build_info", "marks", "open", "open_buffers", "token_losses", "version",
 ]  # fmt: skip

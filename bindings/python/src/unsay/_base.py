@@ -1,6 +1,7 @@
 """What a model is made of: its vocabulary, its sizes, its weights."""
 
 import ctypes
+import json
 import math
 from ctypes import byref, c_float, c_int32, c_size_t, c_uint8
 from typing import Any, List, Optional, Sequence, Tuple
@@ -10,7 +11,7 @@ from ._handle import Handle, Owner
 from ._library import functions, sized
 from ._text import Tokens, int32s, to_characters, utf8
 from .errors import ArgumentError, CapacityError
-from .results import Encoding, Floats, ModelInfo, Output, TensorInfo
+from .results import Encoding, Floats, GenerationDefaults, ModelInfo, Output, TensorInfo
 
 
 def view(values: Any, shape: Tuple[int, ...]) -> Floats:
@@ -79,6 +80,13 @@ class BaseModel(Owner):
     def info(self) -> ModelInfo:
         """Sizes and special ids, named as in config.json."""
         return self._info
+
+    @property
+    def generation(self) -> GenerationDefaults:
+        """What the model's files say about generation, and where: the defaults of `generate`."""
+        with self._handle as model:
+            text: bytes = functions.model_generation(model)
+        return GenerationDefaults(**json.loads(text.decode("utf-8")))
 
     def _read_info(self) -> ModelInfo:
         raw = sized(t.ModelInfo)

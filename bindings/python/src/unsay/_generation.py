@@ -5,8 +5,9 @@ from ctypes import POINTER, c_char_p, c_float, c_int32, cast
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from . import _types as t
+from ._handle import Handle
 from ._interrupt import Interrupts
-from ._library import initialised
+from ._library import functions
 from ._progress import Count
 from ._sessions import fields
 from ._text import Sequences, Tokens, int32s, utf8
@@ -36,14 +37,23 @@ OTHERS = (
 
 
 class Generation:
-    """An `unsay_generate_options`, with what it points to kept alive.
+    """An `unsay_generate_options`, with what it points to kept alive: the model's defaults,
+    and over them the options that were given.
+
+    Arrays of the defaults are borrowed from the model: keep its handle for the call.
 
     An exception in a callback stops the generation and is kept in `raised`. Run the call
     inside `with generation.interrupts:`, so that Ctrl-C stops it after the step in progress.
     """
 
-    def __init__(self, options: Dict[str, Any]) -> None:
-        self.options = initialised(t.GenerateOptions, "generate")
+    def __init__(self, options: Dict[str, Any], model: Handle) -> None:
+        self.options = t.GenerateOptions()
+        with model as pointer:
+            functions.model_generate_options(
+                pointer, ctypes.byref(self.options), ctypes.sizeof(self.options)
+            )
+        # What `generate` returns has the shape that its caller asked for.
+        self.options.num_return_sequences = 1
         self.raised: Optional[BaseException] = None
         self.stopped = False
         self.interrupts = Interrupts()
@@ -83,9 +93,9 @@ class Generation:
         setattr(self.options, count, len(values))
 
     def _runs(self, field: str, count: str, runs: Optional[Sequence[Tokens]]) -> None:
-        if not runs:
+        if runs is None:
             return
-        array = (t.Sequence * len(runs))()
+        array = (t.Sequence * max(1, len(runs)))()
         for index, run in enumerate(runs):
             if len(run if not hasattr(run, "ids") else run.ids) == 0:
                 continue
@@ -97,19 +107,19 @@ class Generation:
         setattr(self.options, count, len(runs))
 
     def _bias(self, bias: Any) -> None:
-        if not bias:
+        if bias is None:
             return
         pairs = list(bias.items() if isinstance(bias, dict) else bias)
         self._runs("sequence_bias", "sequence_bias_count", [list(run) for run, _ in pairs])
-        values = (c_float * len(pairs))(*(value for _, value in pairs))
+        values = (c_float * max(1, len(pairs)))(*(value for _, value in pairs))
         self._alive.append(values)
         self.options.sequence_bias_values = cast(values, POINTER(c_float))
 
     def _strings(self, field: str, count: str, strings: Any) -> None:
-        if not strings:
+        if strings is None:
             return
         texts = [strings] if isinstance(strings, str) else list(strings)
-        array = (c_char_p * len(texts))(*(utf8(text, field) for text in texts))
+        array = (c_char_p * max(1, len(texts)))(*(utf8(text, field) for text in texts))
         self._alive.append(array)
         setattr(self.options, field, cast(array, POINTER(c_char_p)))
         setattr(self.options, count, len(texts))

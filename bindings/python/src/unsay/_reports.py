@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 from . import _types as t
 from ._files import whole_file
 from ._generation import Generation
+from ._handle import Handle
 from ._library import functions, initialised
 from ._sessions import Session
 from ._text import Sequences, Tokens, utf8
@@ -75,6 +76,7 @@ class PatchReport:
 
 def make_report(
     session: Session,
+    model: Handle,
     inputs: Sequence[Tokens],
     detect: Optional[Callable[[str], Any]],
     title: Optional[str],
@@ -83,7 +85,7 @@ def make_report(
     options = initialised(t.ReportOptions, "report")
     sequences = Sequences(list(inputs))
     options.inputs, options.input_count = sequences.array, sequences.count
-    generation = Generation(generate)
+    generation = Generation(generate, model)
     options.generate = pointer(generation.options)
     if title is not None:
         options.title = utf8(title, "title")

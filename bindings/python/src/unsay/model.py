@@ -136,11 +136,14 @@ class Model(ScoringModel):
 
         An input is a text or its token ids. Inputs of any lengths run as one batch, and
         an output does not depend on what else is in it. With `num_return_sequences`
-        above 1, each input has a list of outputs, best first.
+        above 1, each input has a list of outputs, best first; a number in the model's files
+        does not change what is returned.
 
-        Options have transformers' names and meanings; one left out has the library's
-        default, which unsay.h states: `max_new_tokens`, `min_new_tokens`, `num_beams`,
-        `num_beam_groups`, `diversity_penalty`, `length_penalty`, `early_stopping`,
+        Options have transformers' names and meanings. One left out, or None, has the model's
+        default: what generation_config.json says, which `generation` tells, else the
+        library's, which unsay.h states. One given wins. They are `max_new_tokens`,
+        `min_new_tokens`, `num_beams`, `num_beam_groups`, `diversity_penalty`,
+        `length_penalty`, `early_stopping`,
         `num_return_sequences`, `do_sample`, `seed`, `temperature`, `top_k`, `top_p`,
         `min_p`, `typical_p`, `epsilon_cutoff`, `eta_cutoff`, `repetition_penalty`,
         `encoder_repetition_penalty`, `no_repeat_ngram_size`,
@@ -171,7 +174,7 @@ class Model(ScoringModel):
         return outputs[0][0] if single else [few[0] for few in outputs]
 
     def _generate(self, inputs: List[Tokens], options: Dict[str, Any]) -> List[List[Output]]:
-        generation = Generation(options)
+        generation = Generation(options, self._handle)
         if not inputs:
             return []
         sequences = Sequences(inputs)
@@ -194,9 +197,11 @@ class Model(ScoringModel):
     def stream(self, input: Tokens, **options: Unpack[GenerateOptions]) -> Iterator[str]:
         """Yields the output of one input piece by piece, on whole characters.
 
-        Options are those of `generate` without beams. Leaving the loop early stops the
-        generation.
+        Options are those of `generate`. There are no beams, whatever the model's files say.
+        Leaving the loop early stops the generation.
         """
+        num_beams = options.get("num_beams")
+        chosen = {**options, "num_beams": 1 if num_beams is None else num_beams}
         pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()
         left = threading.Event()
 
@@ -206,7 +211,7 @@ class Model(ScoringModel):
 
         def run() -> None:
             try:
-                self._generate([input], {**options, "on_token": on_token})
+                self._generate([input], {**chosen, "on_token": on_token})
                 pieces.put(None)
             except BaseException as error:
                 pieces.put(error)
