@@ -11,7 +11,12 @@ extension GenerateOptions {
     ///
     /// - Throws: `UNSAY_E_ARGUMENT` naming the option as unsay.h does, its value and its range;
     ///   `UNSAY_E_STATE` for texts to look for in a model without a vocabulary.
-    package func validate(for model: Model, inputs: Int) throws {
+    /// - Parameter defaults: the model's. What they hold and the other options leave no room for
+    ///   is dropped first.
+    package mutating func validate(
+        for model: Model, _ defaults: GenerationDefaults, inputs: Int
+    ) throws {
+        defaults.settle(&self)
         try validateLengths()
         try validateBeams()
         try validateFilters()
@@ -52,6 +57,9 @@ extension GenerateOptions {
                 UNSAY_E_ARGUMENT, "do_sample is 1; with num_beam_groups above 1 it must be 0")
         }
         try check(lengthPenalty, "length_penalty", "finite") { $0.isFinite }
+        guard earlyStopping != .unfit else {
+            throw Failure(UNSAY_E_ARGUMENT, "early_stopping is none of no, yes and never")
+        }
         guard onToken == nil || numBeams == 1 else {
             throw Failure(
                 UNSAY_E_ARGUMENT, "num_beams is \(numBeams); with on_token it must be 1")
@@ -87,6 +95,9 @@ extension GenerateOptions {
         for id in rules.suppressTokens { try model.check(id, of: "suppress_tokens") }
         for id in rules.beginSuppressTokens { try model.check(id, of: "begin_suppress_tokens") }
         for id in eosTokenIDs { try model.check(id, of: "eos_token_ids") }
+        try validateRuns(rules.badWords, "bad_words", model)
+        try validateRuns(rules.sequenceBias.map(\.ids), "sequence_bias", model)
+        try validateRuns(forceWords, "force_words", model)
         for (index, bias) in rules.sequenceBias.enumerated() where bias.bias.isNaN {
             throw Failure(UNSAY_E_ARGUMENT, "sequence_bias_values[\(index)] is not a number")
         }
@@ -102,6 +113,12 @@ extension GenerateOptions {
         }
         guard forceWords.isEmpty || !doSample else {
             throw Failure(UNSAY_E_ARGUMENT, "do_sample is 1; with force_words it must be 0")
+        }
+    }
+
+    private func validateRuns(_ runs: [[Int32]], _ name: String, _ model: Model) throws {
+        for (index, run) in runs.enumerated() {
+            for id in run { try model.check(id, of: "\(name)[\(index)]") }
         }
     }
 

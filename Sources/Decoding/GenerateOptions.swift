@@ -63,6 +63,8 @@ package enum EarlyStopping: Sendable {
     case yes
     /// When no better ending is possible.
     case never
+    /// What a file says is none of these: no search accepts it.
+    case unfit
 }
 
 /// Options of a search; names, meanings and order of effect are those of transformers 4.57.
@@ -86,7 +88,7 @@ package struct GenerateOptions {
     package var seed: UInt64 = 0
     package var filters = SamplingFilters()
     package var rules = LogitsRules()
-    /// Ids that end an output; empty for the model's own.
+    /// Ids that end an output; empty for those of the model.
     package var eosTokenIDs: [Int32] = []
     /// An output ends after the token that completes one of these in its text.
     package var stopStrings: [[UInt8]] = []

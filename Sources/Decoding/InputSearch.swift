@@ -16,7 +16,7 @@ struct ActiveRow: Sendable {
 extension GenerateOptions {
     /// The ids that end an output.
     func ends(_ configuration: T5Configuration) -> [Int32] {
-        eosTokenIDs.isEmpty ? [configuration.eosTokenID] : eosTokenIDs
+        eosTokenIDs.isEmpty ? configuration.eosTokenIDs : eosTokenIDs
     }
 
     var beamsPerGroup: Int { numBeams / max(numBeamGroups, 1) }

@@ -26,7 +26,7 @@ package struct LogitsRules: Sendable {
     /// The last id of an output that reaches its full length.
     package var forcedEOSTokenID: Int32?
     package var suppressTokens: [Int32] = []
-    /// Not written as the first id.
+    /// Not written as the first id, or as the second where the first is forced.
     package var beginSuppressTokens: [Int32] = []
 
     package init() {}
@@ -59,7 +59,7 @@ struct RuleTable: Sendable {
         var ids: [Int32] = []
         for rule in before + after {
             guard let rule = rule as? SuppressRule else { return nil }
-            if count < rule.below { ids += rule.ids }
+            if (rule.from..<rule.below).contains(count) { ids += rule.ids }
         }
         return ids
     }
@@ -102,7 +102,9 @@ struct RuleTable: Sendable {
             after.append(SuppressRule(ids: rules.suppressTokens, below: .max))
         }
         if !rules.beginSuppressTokens.isEmpty {
-            after.append(SuppressRule(ids: rules.beginSuppressTokens, below: 1))
+            let first = rules.forcedBOSTokenID == nil ? 0 : 1
+            after.append(
+                SuppressRule(ids: rules.beginSuppressTokens, from: first, below: first + 1))
         }
     }
 }
@@ -182,11 +184,12 @@ private struct NgramRule: LogitsRule {
 /// `suppress_tokens`, `begin_suppress_tokens`, and `min_new_tokens` for the ends.
 private struct SuppressRule: LogitsRule {
     let ids: [Int32]
-    /// Only while fewer ids than this have been written.
+    /// Only where so many ids at least, and fewer than `below`, have been written.
+    var from = 0
     let below: Int
 
     func apply(_ values: UnsafeMutableBufferPointer<Float>, _ row: RowContext) {
-        guard row.written.count - 1 < below else { return }
+        guard (from..<below).contains(row.written.count - 1) else { return }
         for id in ids { values[Int(id)] = -.infinity }
     }
 }

@@ -24,8 +24,7 @@ package final class Checkpoint: @unchecked Sendable {
     /// Of tokenizer_config.json: what the vocabulary's own file does not tell.
     package let tokenizerOptions: (extraIDs: Int, legacy: Bool)
     package let hasDecoder: Bool
-    /// As generation_config.json states it (`max_new_tokens`, else `max_length`).
-    package let maxNewTokens: Int?
+    package let generation: GenerationConfiguration
 
     let folder: ModelFolder
     let models: [OnnxModel]
@@ -64,7 +63,7 @@ package final class Checkpoint: @unchecked Sendable {
         func json(_ name: String) throws -> JSON? {
             guard let file = try folder.sideFile(Path(name)) else { return nil }
             try MistakenFile.refuse(file.bytes, named: name, expecting: .json)
-            let json = try JSON(parsing: file.bytes, named: name)
+            let json = try JSON(parsingPython: file.bytes, named: name)
             guard json.object != nil else {
                 throw Failure(UNSAY_E_FORMAT, "\(name): expected a JSON object")
             }
@@ -99,7 +98,7 @@ package final class Checkpoint: @unchecked Sendable {
             extraIDs: tokenizer?["extra_ids"]?.int ?? 100,
             legacy: tokenizer?["legacy"]?.bool ?? true
         )
-        maxNewTokens = (generation?["max_new_tokens"] ?? generation?["max_length"])?.int
+        self.generation = GenerationConfiguration(config: config, generation: generation)
         sideFiles = try folder.sideFiles()
         self.folder = folder
     }

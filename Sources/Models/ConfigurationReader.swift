@@ -101,7 +101,7 @@ struct ConfigurationReader {
     }
 
     private func size(_ key: String, found: Int?, upTo limit: Int = widest) throws -> Int {
-        if let stated = config?[key] {
+        if let stated = config?[key], stated != .null {
             guard let value = stated.int, value >= 1, value <= limit else {
                 throw Failure(
                     UNSAY_E_FORMAT, "config.json: \(key) should be a number from 1 to \(limit)")
@@ -247,24 +247,46 @@ struct ConfigurationReader {
     }
 
     private func readTokens(into c: inout T5Configuration) throws {
-        func token(_ key: String, _ seen: Int?, else fallback: Int32) throws -> Int32 {
-            for (file, json) in [("generation_config.json", generation), ("config.json", config)] {
-                guard let stated = json?[key], let value = stated.int ?? stated.array?.first?.int
-                else { continue }
-                guard value >= 0, value < c.vocabSize else {
+        let ids = 0..<c.vocabSize
+        let facts = findings.facts
+        /// The first id that one of the members, or the graph, names.
+        func id(
+            _ members: [(source: GenerationConfiguration, name: String)], _ seen: Int?
+        ) throws -> Int32? {
+            for (source, name) in members {
+                let stated = try source.ids(name)
+                guard let value = stated.first else { continue }
+                guard stated.count == 1, ids.contains(value) else {
                     throw Failure(
                         UNSAY_E_FORMAT,
-                        "\(file): \(key) is \(value), expected 0 to \(c.vocabSize - 1)")
+                        "\(source.file ?? name): \(name) is \(value), expected one id from 0 to "
+                            + "\(c.vocabSize - 1)")
                 }
                 return Int32(value)
             }
-            guard let seen, seen >= 0, seen < c.vocabSize else { return fallback }
-            return Int32(seen)
+            return seen.flatMap { ids.contains($0) ? Int32($0) : nil }
         }
-        c.padTokenID = try token("pad_token_id", findings.facts.padTokenID, else: 0)
-        c.eosTokenID = try token("eos_token_id", findings.facts.eosTokenID, else: 1)
-        c.decoderStartTokenID = try token(
-            "decoder_start_token_id", findings.facts.decoderStartTokenID, else: c.padTokenID)
-        c.unkTokenID = try token("unk_token_id", nil, else: 2)
+        let stated = GenerationConfiguration(config: config, generation: generation)
+        let older = GenerationConfiguration(config: config, generation: nil)
+        // Padding is never read by a network here, so any number will do: -1 is a habit.
+        func padding(_ source: GenerationConfiguration) throws -> Int32? {
+            try source.ids("pad_token_id").first { ids.contains($0) }.map { Int32($0) }
+        }
+        c.padTokenID = try padding(stated) ?? padding(older) ?? id([], facts.padTokenID) ?? 0
+        c.decoderStartTokenID =
+            try id(
+                [
+                    (stated, "decoder_start_token_id"), (stated, "bos_token_id"),
+                    (older, "decoder_start_token_id"),
+                ], facts.decoderStartTokenID) ?? c.padTokenID
+        // Of a list, ids that the model cannot write are passed over.
+        let ends = try stated.ids("eos_token_id").filter(ids.contains).map { Int32($0) }
+        let usual = try id([], facts.eosTokenID) ?? 1
+        let isSilent = stated.file != "generation_config.json" && config?["eos_token_id"] == nil
+        c.eosTokenIDs = isSilent ? [usual] : ends
+        c.eosTokenID =
+            try ends.first
+            ?? older.ids("eos_token_id").first { ids.contains($0) }.map { Int32($0) } ?? usual
+        c.unkTokenID = try older.ids("unk_token_id").first { ids.contains($0) }.map(Int32.init) ?? 2
     }
 }

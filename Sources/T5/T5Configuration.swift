@@ -36,6 +36,8 @@ package struct T5Configuration: Sendable, Equatable {
 
     package var padTokenID: Int32 = 0
     package var eosTokenID: Int32 = 1
+    /// The ids that end an output; none where generation_config.json names none.
+    package var eosTokenIDs: [Int32] = [1]
     package var unkTokenID: Int32 = 2
     package var decoderStartTokenID: Int32 = 0
 

@@ -37,7 +37,8 @@ extension Model {
         }
     }
 
-    /// Writes an output token by token.
+    /// Writes an output token by token, without beams unless `options` name some, which is an
+    /// error.
     ///
     /// It runs on a thread of its own as soon as the stream is made, and stops soon after the
     /// stream is dropped or the task that reads it is cancelled. Errors are ``Failure``s.
@@ -51,7 +52,9 @@ extension Model {
         AsyncThrowingStream { continuation in
             let flag = StopFlag()
             continuation.onTermination = { _ in flag.raise() }
-            DispatchQueue.global().async { [self] in
+            var options = options
+            options.numBeams = options.numBeams ?? 1
+            DispatchQueue.global().async { [self, options] in
                 let callbacks = GenerateCallbacks {
                     $0.onToken = { token in
                         continuation.yield(token)

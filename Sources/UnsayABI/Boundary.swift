@@ -132,13 +132,17 @@ func read<Options: SizedStruct>(
 }
 
 /// Writes defaults to a caller's struct, as much of them as it has room for.
+///
+/// - Returns: false, and writes nothing, if the size is that of no version of it.
+@discardableResult
 func initialise<Options: SizedStruct>(
     _ pointer: UnsafeMutablePointer<Options>?, _ size: Int, with defaults: Options
-) {
-    guard let pointer, size >= MemoryLayout<Int>.size, size <= largestStruct else { return }
+) -> Bool {
+    guard let pointer, size >= MemoryLayout<Int>.size, size <= largestStruct else { return false }
     var defaults = defaults
     defaults.struct_size = size
     copy(defaults, to: pointer, size)
+    return true
 }
 
 /// Fills a caller's struct, of which `struct_size` says how much there is.

@@ -24,13 +24,26 @@ var generateDefaults: unsay_generate_options {
     return options
 }
 
-/// A caller's options, checked.
+/// A caller's options, or the model's where the caller has none, checked.
 ///
 /// - Parameter inputs: how many inputs there are.
 /// - Parameter name: what messages call the struct.
 func generateSettings(
     _ pointer: UnsafePointer<unsay_generate_options>?, _ model: Model, inputs: Int,
     named name: String = "options"
+) throws -> GenerateOptions {
+    let defaults = GenerationDefaults(model)
+    return try defaults.explaining {
+        var settings =
+            try pointer.map { try given($0, model, named: name) }
+            ?? defaults.options
+        try settings.validate(for: model, defaults, inputs: inputs)
+        return settings
+    }
+}
+
+private func given(
+    _ pointer: UnsafePointer<unsay_generate_options>, _ model: Model, named name: String
 ) throws -> GenerateOptions {
     let options = try read(pointer, over: generateDefaults, named: name)
     var settings = GenerateOptions()
@@ -41,7 +54,6 @@ func generateSettings(
     try readPrefixes(options, model, &settings)
     try readExtras(options, &settings)
     readCallbacks(options, model, &settings)
-    try settings.validate(for: model, inputs: inputs)
     return settings
 }
 

@@ -10,11 +10,13 @@ import Tokenizers
 /// What a `unsay_model` points at: the model, and the C strings borrowed from it.
 final class ModelHandle: Sendable {
     let model: Model
+    let defaults: GenerateDefaults
     private nonisolated(unsafe) let names: [UnsafeMutablePointer<CChar>]
     private nonisolated(unsafe) let files: [UnsafeMutablePointer<CChar>]
 
     init(_ model: Model) {
         self.model = model
+        defaults = GenerateDefaults(model)
         // A change may give the head a weight of its own.
         names = model.layout.withOwnHead.parameters.map { Self.copy($0.name.utf8CString) }
         files = model.checkpoint.files.map { Self.copy($0.cString) }
@@ -94,7 +96,9 @@ public func unsay_model_open(
         let folder = try requirePath(folder, "folder")
         let model = try Model(folder: folder, openSettings(options))
         log(UNSAY_LOG_INFO, "opened \(folder): \(model.layout.parameterCount) parameters")
-        out.pointee = handle(ModelHandle(model))
+        let opened = ModelHandle(model)
+        opened.defaults.warn()
+        out.pointee = handle(opened)
     }
 }
 
@@ -114,7 +118,9 @@ public func unsay_model_open_buffers(
                 bytes: UnsafeRawBufferPointer(bytes)
             )
         }
-        out.pointee = handle(ModelHandle(try Model(buffers: buffers, settings)))
+        let opened = ModelHandle(try Model(buffers: buffers, settings))
+        opened.defaults.warn()
+        out.pointee = handle(opened)
     }
 }
 

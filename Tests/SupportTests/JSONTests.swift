@@ -39,6 +39,21 @@ struct JSONTests {
         #expect(failure?.sentence.hasPrefix("config.json: expected JSON") == true)
     }
 
+    @Test("numbers that Python writes by name are read where asked for, and never in a string")
+    func named() throws {
+        let text = #"{"a": NaN, "b": [-Infinity, 1, Infinity], "NaN": "NaN \" Infinity"}"#
+        let json = try Array(text.utf8).withUnsafeBytes {
+            try JSON(parsingPython: $0, named: "config.json")
+        }
+        #expect(json["a"]?.double?.isNaN == true)
+        #expect(json["b"] == .array([.number(-.infinity), .number(1), .number(.infinity)]))
+        #expect(json["NaN"] == .string("NaN \" Infinity"))
+        #expect(throws: Failure.self) { try parse(text) }
+        #expect(throws: Failure.self) {
+            try Array("[NaNs]".utf8).withUnsafeBytes { try JSON(parsingPython: $0, named: "") }
+        }
+    }
+
     @Test("invalid UTF-8 is refused at its first byte")
     func invalidText() {
         let failure = #expect(throws: Failure.self) { try parse([0x22, 0x61, 0xC3, 0x28, 0x22]) }

@@ -97,6 +97,38 @@ struct ServingTests {
         }
     }
 
+    @Test("what generation_config.json says holds until an option says otherwise")
+    func defaults() throws {
+        let source = FileManager.default.temporaryDirectory.appending(path: "defaults-\(UUID())")
+        try FileManager.default.copyItem(
+            at: URL(filePath: "\(root)/Tests/Models/tiny-v10"), to: source)
+        defer { try? FileManager.default.removeItem(at: source) }
+        let file = source.appending(path: "generation_config.json")
+        let members =
+            #"{"decoder_start_token_id": 0, "eos_token_id": [1, 298], "num_beams": 3, "#
+            + #""max_length": 7, "suppress_tokens": [109], "penalty_alpha": 0.5, "top_k": NaN}"#
+        try Data(members.utf8).write(to: file)
+        let model = try Model.open(source.path, threads: 2)
+        let options = model.generateOptions
+        #expect(options.numBeams == 3 && options.maxNewTokens == 6)
+        #expect(options.suppressTokens == [109] && options.eosTokenIDs == [1, 298])
+        #expect(model.generation.file == "generation_config.json")
+        #expect(model.generation.remarks.contains { $0.contains("top_k is NaN") })
+        let ids: [Int32] = [200, 218, 23, 135, 1]
+        let plain = try model.generate(ids)
+        let spelled = try tiny().generate(
+            ids,
+            GenerateOptions {
+                $0.numBeams = 3
+                $0.maxNewTokens = 6
+                $0.suppressTokens = [109]
+                $0.eosTokenIDs = [1, 298]
+            })
+        #expect(plain.ids == spelled.ids && plain.score == spelled.score)
+        let greedy = try model.generate(ids, GenerateOptions { $0.numBeams = 1 })
+        #expect(greedy.ids.count == 6 && greedy.ids != plain.ids)
+    }
+
     @Test("drawing follows its seed; log-probabilities are left out where nobody wants them")
     func draws() throws {
         let model = try tiny()

@@ -39,6 +39,8 @@ static const struct {
     {"unsay_result_count", (any_function)unsay_result_count},
     {"unsay_result_get", (any_function)unsay_result_get},
     {"unsay_result_free", (any_function)unsay_result_free},
+    {"unsay_model_generate_options", (any_function)unsay_model_generate_options},
+    {"unsay_model_generation", (any_function)unsay_model_generation},
     {"unsay_mark_spans", (any_function)unsay_mark_spans},
     {"unsay_mark_phrases", (any_function)unsay_mark_phrases},
     {"unsay_mark_difference", (any_function)unsay_mark_difference},

@@ -95,6 +95,36 @@ static void story_numbers(unsay_model *model) {
     free(values);
 }
 
+/* The tiny model's generation_config.json says max_new_tokens 24, and so do NULL options.
+ */
+static void story_defaults(unsay_model *model) {
+    unsay_generate_options options;
+    OK(unsay_model_generate_options(model, &options, sizeof options));
+    HOLD(options.max_new_tokens == 24 && options.num_beams == 1 &&
+         options.bad_words == NULL);
+    HOLD(options.struct_size == sizeof options);
+    EXPECT(UNSAY_E_ARGUMENT, unsay_model_generate_options(model, &options, 1));
+    EXPECT(UNSAY_E_ARGUMENT, unsay_model_generate_options(model, NULL, sizeof options));
+    HOLD(strstr(unsay_model_generation(model), "\"file\":\"generation_config.json\"") !=
+         NULL);
+    HOLD(unsay_model_generation(NULL) == NULL);
+
+    /* This input's output has no end among the first 24 ids. */
+    int32_t ids[] = {31, 49, 46, 187, 89, 160, 1};
+    unsay_sequence input = unsay_ids(ids, sizeof ids / sizeof *ids);
+    unsay_result *plain = NULL, *given = NULL;
+    unsay_hypothesis one = {.struct_size = sizeof one};
+    OK(unsay_generate(model, &input, 1, NULL, &plain));
+    OK(unsay_result_get(plain, 0, 0, &one));
+    HOLD(one.id_count == 24 && one.finish == UNSAY_FINISH_LENGTH);
+    options.max_new_tokens = 5;
+    OK(unsay_generate(model, &input, 1, &options, &given));
+    OK(unsay_result_get(given, 0, 0, &one));
+    HOLD(one.id_count == 5);
+    unsay_result_free(plain);
+    unsay_result_free(given);
+}
+
 void story_outputs(unsay_model *model) {
     unsay_sequence inputs[3] = {unsay_text("summarize: a library"), unsay_text("files"),
         unsay_text("summarize: a rather longer text about a package for reading files")};
@@ -156,5 +186,6 @@ void story_outputs(unsay_model *model) {
     unsay_result_free(scored);
     unsay_result_free(alone);
     unsay_result_free(batch);
+    story_defaults(model);
     story_numbers(model);
 }

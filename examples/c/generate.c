@@ -30,12 +30,9 @@ static int generate(const unsay_model *model, char **texts, size_t count) {
     if (inputs == NULL) return EXIT_FAILURE;
     for (size_t i = 0; i < count; i++) inputs[i] = unsay_text(texts[i]);
 
-    unsay_generate_options options;
-    unsay_generate_options_init(&options, sizeof options);
-    options.max_new_tokens = 32;
-
+    /* NULL: as the model's generation_config.json says. */
     unsay_result *result = NULL;
-    unsay_status status = unsay_generate(model, inputs, count, &options, &result);
+    unsay_status status = unsay_generate(model, inputs, count, NULL, &result);
     free(inputs);
     if (status != UNSAY_OK) return fail("generate");
 

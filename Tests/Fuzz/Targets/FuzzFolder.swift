@@ -60,8 +60,12 @@ extension FuzzTarget {
         var states = [Float](repeating: 0, count: ids.count * checkpoint.configuration.dModel)
         try encoderStates(model, ids, into: &states)
         guard checkpoint.hasDecoder else { return }
-        var options = GenerateOptions()
+        let defaults = GenerationDefaults(model)
+        var options = defaults.options
         options.maxNewTokens = 2
+        options.numBeams = min(options.numBeams, 4)
+        options.numReturnSequences = 1
+        try options.validate(for: model, defaults, inputs: 1)
         _ = try generate(model, [ids], options)
         try save(checkpoint)
     }

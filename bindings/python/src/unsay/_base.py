@@ -2,6 +2,7 @@
 
 import ctypes
 import itertools
+import json
 import math
 import os
 from array import array
@@ -15,7 +16,7 @@ from ._library import functions, sized
 from ._text import to_characters
 from ._values import integer, utf8
 from .errors import ArgumentError, CapacityError
-from .results import Encoding, Floats, ModelInfo, Output, TensorInfo
+from .results import Encoding, Floats, GenerationDefaults, ModelInfo, Output, TensorInfo
 
 
 def view(values: Any, shape: Tuple[int, ...]) -> Floats:
@@ -98,6 +99,13 @@ class BaseModel(Owner):
         with self._handle as model:
             names = (functions.model_file(model, index) for index in itertools.count())
             return [os.fsdecode(name) for name in itertools.takewhile(bool, names)]
+
+    @property
+    def generation(self) -> GenerationDefaults:
+        """What the model's files say about generation, and where: the defaults of `generate`."""
+        with self._handle as model:
+            text: bytes = functions.model_generation(model)
+        return GenerationDefaults(**json.loads(text.decode("utf-8")))
 
     def _read_info(self) -> ModelInfo:
         raw = sized(t.ModelInfo)

@@ -76,6 +76,8 @@ PROTOTYPES: Dict[str, Tuple[Any, List[Any]]] = {
     "result_count": (c_size_t, [HANDLE, c_size_t]),
     "result_get": (STATUS, [HANDLE, c_size_t, c_size_t, POINTER(t.Hypothesis)]),
     "result_free": (None, [HANDLE]),
+    "model_generate_options": (STATUS, [HANDLE, POINTER(t.GenerateOptions), c_size_t]),
+    "model_generation": (c_char_p, [HANDLE]),
     # 5. Marks
     "mark_spans": (
         STATUS,

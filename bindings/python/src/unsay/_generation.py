@@ -5,9 +5,10 @@ from ctypes import POINTER, c_char_p, c_float, c_int32, cast
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from . import _types as t
-from ._inputs import Sequences, int32s, is_empty, one
+from ._handle import Handle
+from ._inputs import Sequences, int32s, one
 from ._interrupt import Interrupts
-from ._library import initialised
+from ._library import functions
 from ._progress import Count, asked
 from ._values import (
     c_strings,
@@ -46,14 +47,23 @@ OTHERS = (
 
 
 class Generation:
-    """An `unsay_generate_options`, with what it points to kept alive.
+    """An `unsay_generate_options`, with what it points to kept alive: the model's defaults,
+    and over them the options that were given.
+
+    Arrays of the defaults are borrowed from the model: keep its handle for the call.
 
     An exception in a callback stops the generation and is kept in `raised`. Run the call
     inside `with generation.interrupts:`, so that Ctrl-C stops it after the step in progress.
     """
 
-    def __init__(self, options: Dict[str, Any]) -> None:
-        self.options = initialised(t.GenerateOptions, "generate")
+    def __init__(self, options: Dict[str, Any], model: Handle) -> None:
+        self.options = t.GenerateOptions()
+        with model as pointer:
+            functions.model_generate_options(
+                pointer, ctypes.byref(self.options), ctypes.sizeof(self.options)
+            )
+        # What `generate` returns has the shape that its caller asked for.
+        self.options.num_return_sequences = 1
         self.raised: Optional[BaseException] = None
         self.stopped = False
         self.interrupts = Interrupts()
@@ -92,13 +102,13 @@ class Generation:
         setattr(self.options, count, len(values))
 
     def _runs(self, field: str, count: str, runs: Any, name: str) -> None:
-        if is_empty(runs):
+        if runs is None:
             return
         expected = "a list of lists of ids"
         checked = [
             one(run, f"{name}[{index}]") for index, run in enumerate(listed(runs, name, expected))
         ]
-        array = (t.Sequence * len(checked))()
+        array = (t.Sequence * max(1, len(checked)))()
         for index, run in enumerate(checked):
             if len(run) == 0:
                 continue
@@ -110,7 +120,7 @@ class Generation:
         setattr(self.options, count, len(checked))
 
     def _bias(self, bias: Any) -> None:
-        if is_empty(bias):
+        if bias is None:
             return
         expected = "a mapping of ids to a bias, or a list of (ids, bias)"
         items = bias.items() if is_mapping(bias) and hasattr(bias, "items") else bias
@@ -127,15 +137,15 @@ class Generation:
             "sequence_bias", "sequence_bias_count", [run for run, _ in pairs], "sequence_bias"
         )
         numbers = [real(value, f"the bias of {found(run)}") for run, value in pairs]
-        values = (c_float * len(pairs))(*numbers)
+        values = (c_float * max(1, len(pairs)))(*numbers)
         self._alive.append(values)
         self.options.sequence_bias_values = cast(values, POINTER(c_float))
 
     def _strings(self, field: str, count: str, strings: Any) -> None:
-        if is_empty(strings):
+        if strings is None:
             return
         texts = c_strings(strings, field)
-        array = (c_char_p * len(texts))(*texts)
+        array = (c_char_p * max(1, len(texts)))(*texts)
         self._alive.append(array)
         setattr(self.options, field, cast(array, POINTER(c_char_p)))
         setattr(self.options, count, len(texts))

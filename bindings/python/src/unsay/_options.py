@@ -20,7 +20,9 @@ from .results import LogitsView
 class GenerateOptions(TypedDict, total=False):
     """The keyword arguments of `Model.generate`, but for `num_return_sequences`.
 
-    None, like leaving one out, means the library's default. docs/decoding.md explains each.
+    None, like leaving one out, means the model's default: what its files say
+    (`Model.generation`), else the library's. An empty list sets none. docs/decoding.md
+    explains each.
     """
 
     max_new_tokens: Optional[int]

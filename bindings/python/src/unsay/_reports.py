@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from . import _types as t
 from ._files import whole_file
 from ._generation import Generation
+from ._handle import Handle
 from ._inputs import Sequences, several
 from ._library import functions, initialised
 from ._sessions import Session
@@ -77,6 +78,7 @@ class PatchReport:
 
 def make_report(
     session: Session,
+    model: Handle,
     inputs: Any,
     detect: Optional[Callable[[str], Any]],
     title: Optional[str],
@@ -86,7 +88,7 @@ def make_report(
     sequences = Sequences(several(inputs, "inputs")[0])
     function(detect, "detect")
     options.inputs, options.input_count = sequences.array, sequences.count
-    generation = Generation(generate)
+    generation = Generation(generate, model)
     options.generate = pointer(generation.options)
     if title is not None:
         options.title = c_string(title, "title")

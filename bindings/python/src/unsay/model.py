@@ -147,11 +147,14 @@ class Model(ScoringModel):
         An input is a text or its token ids. A list is anything that has an order: a tuple, an
         array, a Series, a generator, rows with an "input". Inputs of any lengths run as one
         batch, and an output does not depend on what else is in it. With `num_return_sequences`
-        above 1, each input has a list of outputs, best first.
+        above 1, each input has a list of outputs, best first; a number in the model's files
+        does not change what is returned.
 
-        Options have transformers' names and meanings; one left out has the library's
-        default, which unsay.h states: `max_new_tokens`, `min_new_tokens`, `num_beams`,
-        `num_beam_groups`, `diversity_penalty`, `length_penalty`, `early_stopping`,
+        Options have transformers' names and meanings. One left out, or None, has the model's
+        default: what generation_config.json says, which `generation` tells, else the
+        library's, which unsay.h states. One given wins. They are `max_new_tokens`,
+        `min_new_tokens`, `num_beams`, `num_beam_groups`, `diversity_penalty`,
+        `length_penalty`, `early_stopping`,
         `num_return_sequences`, `do_sample`, `seed`, `temperature`, `top_k`, `top_p`,
         `min_p`, `typical_p`, `epsilon_cutoff`, `eta_cutoff`, `repetition_penalty`,
         `encoder_repetition_penalty`, `no_repeat_ngram_size`,
@@ -176,7 +179,7 @@ class Model(ScoringModel):
         Ctrl-C stops it after the step in progress.
         """
         checked, single = several(inputs, "inputs")
-        generation = Generation(options)
+        generation = Generation(options, self._handle)
         outputs = self._generate(checked, generation)
         if generation.options.num_return_sequences > 1:
             return outputs[0] if single else outputs
@@ -205,14 +208,17 @@ class Model(ScoringModel):
     def stream(self, input: Tokens, **options: Unpack[GenerateOptions]) -> Iterator[str]:
         """Yields the output of one input piece by piece, on whole characters.
 
-        Options are those of `generate` without beams and `on_token`. Leaving the loop early
-        stops the generation.
+        Options are those of `generate` without `on_token`. There are no beams, whatever the
+        model's files say. Leaving the loop early stops the generation.
         """
         checked = one(input, "input")
         if options.get("on_token") is not None:
             raise ArgumentError("stream has no option 'on_token': the loop sees each piece")
-        Generation(dict(options))  # What is wrong with an option is told before the loop.
-        return self._stream(checked, dict(options))
+        num_beams = options.get("num_beams")
+        chosen = {**options, "num_beams": 1 if num_beams is None else num_beams}
+        # What is wrong with an option is told before the loop.
+        Generation(chosen, self._handle)
+        return self._stream(checked, chosen)
 
     def _stream(self, input: One, options: Dict[str, Any]) -> Iterator[str]:
         pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -224,7 +230,8 @@ class Model(ScoringModel):
 
         def run() -> None:
             try:
-                self._generate([input], Generation({**options, "on_token": on_token}))
+                generation = Generation({**options, "on_token": on_token}, self._handle)
+                self._generate([input], generation)
                 pieces.put(None)
             except BaseException as error:
                 pieces.put(error)

@@ -247,7 +247,7 @@ class Patch(Owner):
         mark: Callable[[Any, Output], Optional[Avoid]],
         *,
         rounds: int = 3,
-        max_new_tokens: int = 64,
+        max_new_tokens: Optional[int] = None,
         max_steps: Optional[int] = None,
         evaluate_every: Optional[int] = None,
         progress: Progress = None,
@@ -257,7 +257,8 @@ class Patch(Owner):
         A model that no longer writes what was flagged may write the like of it instead:
         each round looks. `mark` is called with an input and its output and returns what to
         avoid in it, as of `add`, or None; such an output is kept. The reference stays what
-        it was. Ends early once nothing is marked. Returns a report for each round.
+        it was. Outputs are written as by `Model.generate`, with its defaults. Ends early once
+        nothing is marked. Returns a report for each round.
         """
         texts, _ = several(inputs, "inputs")
         if not callable(mark):
@@ -287,10 +288,11 @@ class Patch(Owner):
         """What the patch has done so far, as a dataclass, as JSON and as an HTML page.
 
         Outputs are written for `inputs` with the original and with the trained weights;
-        `generate` holds options of `Model.generate`. `detect` is called with the text of an
-        output and returns something true if it shows the unwanted behaviour.
+        `generate` holds options of `Model.generate`; what is left out is the model's. `detect` is
+        called with the text of an output and returns something true if it shows the unwanted
+        behaviour.
         """
-        return make_report(self._session, inputs, detect, title, generate)
+        return make_report(self._session, self._model._handle, inputs, detect, title, generate)
 
     def model(self) -> "Model":
         """A model of its own on the trained weights as they are now, committed or not."""

@@ -92,6 +92,18 @@ class Encoding:
 
 
 @dataclass(frozen=True)
+class GenerationDefaults:
+    """How a model writes where `generate` is not told."""
+
+    file: Optional[str]
+    """generation_config.json or an older config.json; None without either."""
+    options: Dict[str, Any]
+    """Those that differ from the library's defaults, and `eos_token_id`, a list."""
+    remarks: List[str]
+    """Sentences about what of the file has no effect or cannot be used."""
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """Sizes and special ids of a model, named as in config.json."""
 

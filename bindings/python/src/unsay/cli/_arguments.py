@@ -58,6 +58,9 @@ GENERATION = [
     Option("max_batch_tokens", int, "tokens of inputs that run together"),
 ]  # fmt: skip
 
+OF_LIBRARY = ("seed", "banned_phrases", "max_batch_tokens")
+"""Options of a generation whose defaults no model changes."""
+
 PATCH = [
     Option("loss", t.LOSSES, "what is minimised; docs/patching.md has the formulas"),
     Option("form", t.FORMS, "the loss as mathematics, or as in the published code"),
@@ -97,16 +100,25 @@ RUN = [
 ]
 
 
-def add_options(parser: Any, options: Sequence[Option], kind: Any, name: str) -> None:
-    """Adds options that default to None: then the library's own default holds."""
+def add_options(
+    parser: Any, options: Sequence[Option], kind: Any, name: str, of_model: bool = False
+) -> None:
+    """Adds options that default to None: then the library's own default holds, or the
+    model's, which `of_model` says in the help."""
     defaults = initialised(kind, name)
     for option in options:
+        known = "the model's, else " if of_model and option.name not in OF_LIBRARY else ""
         flag = "--" + option.name.replace("_", "-")
         if option.kind == MANY:
             parser.add_argument(flag, action="append", metavar="TEXT", help=option.help)
             continue
         value = getattr(defaults, option.name)
-        if option.kind == YES:
+        if option.kind == YES and known:
+            parser.add_argument(
+                flag, action=argparse.BooleanOptionalAction, default=None,
+                help=f"{option.help} ({known}not)",
+            )  # fmt: skip
+        elif option.kind == YES:
             parser.add_argument(flag, action="store_true", default=None, help=option.help)
         elif isinstance(option.kind, dict):
             names = {number: text for text, number in option.kind.items()}
@@ -116,7 +128,7 @@ def add_options(parser: Any, options: Sequence[Option], kind: Any, name: str) ->
         else:
             shown = f"{value:.6g}" if isinstance(value, float) else str(value)
             parser.add_argument(
-                flag, type=option.kind, metavar="N", help=f"{option.help} ({shown})"
+                flag, type=option.kind, metavar="N", help=f"{option.help} ({known}{shown})"
             )
 
 

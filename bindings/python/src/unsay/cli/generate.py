@@ -33,7 +33,8 @@ examples:
 
 With --json each output is a line {"input", "output", "ids", "log_probs", "score",
 "finish"}, which `unsay patch` takes as an example; "rank" counts several of one input.
-An output does not depend on what else is generated, nor on --threads.
+An output does not depend on what else is generated, nor on --threads. What no option says is
+the model's own: generation_config.json's, which `unsay info` shows.
 """
 
 
@@ -57,7 +58,7 @@ def add_generation(parser: Any, without: Collection[str] = ()) -> None:
     """The options of `Model.generate`, but for those whose names are taken."""
     table = [option for option in GENERATION if option.name not in without]
     group = parser.add_argument_group("generation (in brackets the default; docs/decoding.md)")
-    add_options(group, table, t.GenerateOptions, "generate")
+    add_options(group, table, t.GenerateOptions, "generate", of_model=True)
     parser.set_defaults(generation=lambda options: given(options, table))
 
 
@@ -72,29 +73,31 @@ def run(options: argparse.Namespace) -> int:
                 if count is not None:
                     count(begin + done, len(inputs))
 
-            written = _outputs(model, part, options, progress if count else None, options.json)
+            several = model.generation.options.get("num_return_sequences", 1)
+            values = {"num_return_sequences": several, **options.generation(options)}
+            written = _outputs(model, part, values, progress if count else None, options.json)
             for text, outputs in zip(part, written):
                 for rank, output in enumerate(outputs):
-                    several = rank if len(outputs) > 1 else None
-                    line(as_json(record(text, output, several)) if options.json else output.text)
+                    place = rank if len(outputs) > 1 else None
+                    line(as_json(record(text, output, place)) if options.json else output.text)
     return 0
 
 
 def write(model: Model, inputs: List[str], options: argparse.Namespace) -> List[Output]:
     """The best output of each input, without probabilities."""
     progress = counting(options, "generate")
-    return [outputs[0] for outputs in _outputs(model, inputs, options, progress, False)]
+    values = options.generation(options)
+    return [outputs[0] for outputs in _outputs(model, inputs, values, progress, False)]
 
 
 def _outputs(
     model: Model,
     inputs: List[str],
-    options: argparse.Namespace,
+    values: Dict[str, Any],
     progress: Optional[Callable[[int, int], None]],
     log_probs: bool,
 ) -> List[List[Output]]:
     """The outputs of each input, by the options of the command."""
-    values = options.generation(options)
     outputs: Any = model.generate(inputs, progress=progress, log_probs=log_probs, **values)
     return outputs if values.get("num_return_sequences", 1) > 1 else [[each] for each in outputs]
 

@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 from ..delta import Delta
 from ..model import open
@@ -27,8 +27,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "info", usage="unsay info [options] PATH ...", help="what a model folder or a delta is",
         epilog=EPILOG, formatter_class=Teaching,
-        description="Tells sizes and fingerprint of a model, or what a delta changes and how it "
-        "came about.",
+        description="Tells sizes and fingerprint of a model and how it writes where no option "
+        "says otherwise, or what a delta changes and how it came about.",
     )  # fmt: skip
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="folders and deltas")
     parser.add_argument("--tensors", action="store_true", help="list a model's weights, too")
@@ -49,7 +49,12 @@ def run(options: argparse.Namespace) -> int:
             print()
         tensors = facts.pop("tensors", [])
         metadata = facts.pop("metadata", {})
+        remarks = facts.get("generation", {}).pop("remarks", [])
+        if "generation" in facts:
+            facts["generation"] = _told(**facts["generation"])
         print(table({"path": path, **facts}))
+        for remark in remarks:
+            print("remark", remark)
         if metadata:
             print("metadata", as_json(metadata, indent=2))
         for tensor in tensors:
@@ -64,10 +69,17 @@ def _model(path: Path, variant: Any, tensors: bool) -> Dict[str, Any]:
             "files": model.files,
             "fingerprint": model.fingerprint(),
             **dataclasses.asdict(model.info),
+            "generation": dataclasses.asdict(model.generation),
         }
         if tensors:
             facts["tensors"] = [dataclasses.asdict(tensor) for tensor in model.tensors()]
         return facts
+
+
+def _told(file: Optional[str], options: Dict[str, Any]) -> str:
+    """The defaults of generation that are not the library's, and where they come from."""
+    values = ", ".join(f"{name} {as_json(value)}" for name, value in options.items())
+    return f"{values} ({file or 'no file says otherwise'})"
 
 
 def _delta(path: Path) -> Dict[str, Any]:
