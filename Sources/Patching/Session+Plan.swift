@@ -29,8 +29,11 @@ package struct PlannedMark: Sendable {
 
 extension Session {
     /// Prices every mark, and predicts memory and time from the batches to come; trains nothing.
+    ///
+    /// Made once for the examples that there are: asking again gives the same.
     package func plan() throws -> Plan {
         try exclusively {
+            if let planned, planned.count == exampleCount { return planned.plan }
             let training = try prepare()
             var plan = Plan()
             plan.trainedCount = training.trainer.weights.layout.slots.reduce(0) { $0 + $1.count }
@@ -43,6 +46,7 @@ extension Session {
             _ = try accumulate(
                 training.trainer, batch, normaliser: training.trainer.normaliser(of: batch))
             plan.secondsPerStep = (clock.now - start) / .seconds(1)
+            planned = (exampleCount, plan)
             return plan
         }
     }
@@ -76,6 +80,9 @@ extension Session {
                     isContextFree: isFree[index].contains(position)))
         }
         let prices = plan.marks.map(\.price)
+        if let price = prices.first(where: { !$0.isFinite }) {
+            throw try divergence("a price is \(price)", step: origin.step, ready())
+        }
         plan.meanPrice = prices.reduce(0, +) / Double(max(prices.count, 1))
         plan.highestPrice = prices.max() ?? 0
         plan.contextFreeCount = plan.marks.reduce(0) { $0 + ($1.isContextFree ? 1 : 0) }

@@ -37,6 +37,7 @@ from .errors import (
     OutOfMemoryError,
     StateError,
     TextError,
+    UnchangedError,
     UnsupportedError,
 )
 from .losses import token_losses
@@ -68,5 +69,5 @@ __all__ = [
     "InternalError", "MismatchError", "Model", "ModelInfo", "NotFoundError",
     "OutOfMemoryError", "Output", "Patch", "PatchReport", "Plan", "PlannedMark", "Report",
     "StateError", "Step", "Sweep", "TensorChange", "TensorInfo", "TextError", "Trial",
-    "UnsupportedError", "build_info", "marks", "open", "open_buffers", "token_losses", "version",
+    "UnchangedError", "UnsupportedError", "build_info", "marks", "open", "open_buffers", "token_losses", "version",
 ]  # fmt: skip

@@ -13,7 +13,8 @@ from typing import Dict, Optional, Type
 __all__ = [
     "ArgumentError", "BusyError", "CancelledError", "CapacityError", "DivergedError",
     "Error", "FormatError", "GuardError", "IOFailure", "InternalError", "MismatchError",
-    "NotFoundError", "OutOfMemoryError", "StateError", "TextError", "UnsupportedError",
+    "NotFoundError", "OutOfMemoryError", "StateError", "TextError", "UnchangedError",
+    "UnsupportedError",
 ]  # fmt: skip
 
 
@@ -104,6 +105,12 @@ class DivergedError(Error, FloatingPointError):
     status = -35
 
 
+class UnchangedError(StateError):
+    """Nothing to commit: the trained weights are the model's already."""
+
+    status = -36
+
+
 class OutOfMemoryError(Error, MemoryError):
     """The library could not get the memory it needs."""
 
@@ -121,7 +128,7 @@ _BY_STATUS: Dict[int, Type[Error]] = {
     for kind in (
         ArgumentError, CapacityError, TextError, NotFoundError, IOFailure, FormatError,
         UnsupportedError, MismatchError, StateError, BusyError, CancelledError, GuardError,
-        DivergedError, OutOfMemoryError, InternalError,
+        DivergedError, UnchangedError, OutOfMemoryError, InternalError,
     )
 }  # fmt: skip
 
