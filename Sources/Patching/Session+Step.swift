@@ -32,8 +32,8 @@ package struct StepReport: Sendable {
 extension Session {
     /// One forward and backward pass over a batch, and one update.
     ///
-    /// A step that fails leaves the weights of the last whole one; if it fails because the loss is
-    /// not finite, so that these are no good, those of the one before.
+    /// A step that fails leaves the weights of the last whole one; if it fails because loss or
+    /// gradient are not finite there, so that these are no good, those of the one before.
     ///
     /// - Parameter onGradients: may replace the gradients before they are clipped; may throw.
     package func step(onGradients: GradientsHook? = nil) throws -> StepReport {
@@ -70,6 +70,11 @@ extension Session {
         var (loss, sums) = (0.0, Trainer.Sums())
         if trainer.gradients.isWhole {
             sums = try accumulate(trainer, batch, normaliser: normaliser)
+            if onGradients != nil {
+                // What a hook makes of them says nothing about the weights.
+                for part in trainer.gradients.parts { update.measure(part) }
+                update.isOwn = !sums.loss.isFinite || !update.gradientNorm.isFinite
+            }
             let values = trainer.gradients.values
             var view = GradientsStep(
                 values: UnsafeMutableBufferPointer(start: values.base, count: values.count),
@@ -78,7 +83,7 @@ extension Session {
             try onGradients?(&view)
             loss = view.loss
             for part in trainer.gradients.parts { update.measure(part) }
-            try requireFinite(loss, sums, update, training)
+            try requireFinite(loss, update, training)
             try stopIfCancelled()
             try willMove()
             isMoving = true
@@ -90,7 +95,7 @@ extension Session {
             func take(_ part: Gradients.Part, _ sums: Trainer.Sums) throws {
                 update.measure(part)
                 loss = normaliser > 0 ? sums.loss / normaliser : 0
-                try requireFinite(loss, sums, update, training, part: part)
+                try requireFinite(loss, update, training, part: part)
                 if !isMoving { try willMove() }
                 isMoving = true
                 update.move(part)
@@ -114,17 +119,16 @@ extension Session {
             gradientNorm: update.gradientNorm, seconds: (clock.now - start) / .seconds(1))
     }
 
-    /// - Parameters:
-    ///   - loss: as a hook may have changed it.
-    ///   - sums: as the weights gave them; if these are not finite, the session goes back.
-    ///   - part: of gradients that are not held whole, those that were just measured.
+    /// Where the weights themselves give a loss or a gradient that is not finite, the step before
+    /// went too far, and the session goes back.
+    ///
+    /// - Parameter part: of gradients that are not held whole, those that were just measured.
     private func requireFinite(
-        _ loss: Double, _ sums: Trainer.Sums, _ update: Update, _ training: Training,
-        part: Gradients.Part? = nil
+        _ loss: Double, _ update: Update, _ training: Training, part: Gradients.Part? = nil
     ) throws {
         let norm = update.gradientNorm
         guard !loss.isFinite || !norm.isFinite else { return }
-        defer { if !sums.loss.isFinite { goBack(training) } }
+        defer { if update.isOwn { goBack(training) } }
         throw try divergence(
             "the loss is \(loss), the norm of its gradient \(norm)", step: steps + 1, training,
             part: part)
@@ -160,6 +164,8 @@ private struct Update {
     /// Of the gradients of each part, by where the part begins.
     var squares: [Int: Double] = [:]
     var hasBegun = false
+    /// Whether numbers that are not finite come from the weights, not from a hook.
+    var isOwn = true
 
     /// Of all that was measured, whatever the order.
     var gradientNorm: Double {

@@ -44,8 +44,8 @@ extension Session {
         (origin, lastEvaluation, isMoving) = (kept.origin, kept.evaluation, false)
     }
 
-    /// Returns to the weights before the last step, of which the loss was finite; where nobody
-    /// kept them, to those that the session began with.
+    /// Returns to the weights before the last step, which gave a finite loss and finite gradients;
+    /// where nobody kept them, to those that the session began with.
     func goBack(_ training: Training) {
         if var lastGood {
             // Examples may have been added since.
