@@ -39,7 +39,7 @@ def flagged(tiny, tmp_path):
     return lines(tmp_path / "flagged.jsonl", *records)
 
 
-GOAL = ("--learning-rate", 0.05, "--max-steps", 40, "--evaluate-every", 2, "--max-avoid-p", 0.5)
+GOAL = ("--learning-rate", 0.05, "--max-steps", 40, "--evaluate-every", 2, "--max-avoid-p", 0.01)
 
 
 # Generate

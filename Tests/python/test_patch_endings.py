@@ -94,7 +94,7 @@ def test_a_run_with_nothing_between_says_that_nothing_has_changed(tiny):
         found = report.evaluation
         assert (report.ending, found.changed, found.step, found.fraction) == ("guard", False, 0, 1)
         assert "nothing has changed" in str(report)
-        with pytest.raises(unsay.UnchangedError, match="nothing to commit.*guard broke"):
+        with pytest.raises(unsay.UnchangedError, match=r"nothing to commit.*guard broke"):
             patch.commit()
     assert tiny.fingerprint() == before and tiny.applied == []
 
@@ -102,12 +102,14 @@ def test_a_run_with_nothing_between_says_that_nothing_has_changed(tiny):
 def test_the_way_back_has_the_same_bits_on_any_number_of_threads():
     found = []
     for threads in (1, 2, 3):
-        with unsay.open(MODELS / "tiny-v10", threads=threads) as model:
-            with model.patch(max_guard_kl=0.01, **FAR) as patch:
-                add(patch)
-                report = patch.run(max_steps=5)
-                assert 0 < report.evaluation.fraction < 1
-                found.append((trained(patch)[1], report.evaluation))
+        with (
+            unsay.open(MODELS / "tiny-v10", threads=threads) as model,
+            model.patch(max_guard_kl=0.01, **FAR) as patch,
+        ):
+            add(patch)
+            report = patch.run(max_steps=5)
+            assert 0 < report.evaluation.fraction < 1
+            found.append((trained(patch)[1], report.evaluation))
     assert found[1] == found[0] and found[2] == found[0]
 
 
@@ -248,7 +250,7 @@ def test_a_step_that_went_too_far_returns_to_the_weights_before(tiny, clip):
         for _ in range(3):
             kept.append(trained(patch)[1])
             patch.step()
-        with pytest.raises(unsay.DivergedError, match="step 4: .* is not finite"):
+        with pytest.raises(unsay.DivergedError, match=r"step 4: .* is not finite"):
             patch.step()
         assert trained(patch)[1] == kept[2] and patch.evaluate().step == 2
 
@@ -263,7 +265,7 @@ def test_an_evaluation_that_is_not_finite_meets_no_goal_and_goes_back(tiny):
     with tiny.patch(**options) as patch:
         add(patch)
         patch.step()
-        with pytest.raises(unsay.DivergedError, match="step 1: .* is -?(nan|inf)"):
+        with pytest.raises(unsay.DivergedError, match=r"step 1: .* is -?(nan|inf)"):
             patch.evaluate()
         assert not patch.evaluate().changed
     with tiny.patch(**{**options, "max_avoid_p": 1e-9}) as patch:
@@ -307,6 +309,6 @@ def test_an_id_to_avoid_counts_once(tiny):
 
 
 def test_avoiding_at_an_ignored_place_is_an_error_that_names_it(tiny):
-    with tiny.patch(**OPEN) as patch:
-        with pytest.raises(unsay.ArgumentError, match=r"also_avoid avoids 17 at position 2"):
-            patch.add([5, 1], [7, 8, 9, 1], marks=[-1, 1, 0, 1], also_avoid={2: [17]})
+    named = r"also_avoid avoids 17 at position 2"
+    with tiny.patch(**OPEN) as patch, pytest.raises(unsay.ArgumentError, match=named):
+        patch.add([5, 1], [7, 8, 9, 1], marks=[-1, 1, 0, 1], also_avoid={2: [17]})

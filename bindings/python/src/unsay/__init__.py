@@ -66,8 +66,8 @@ __all__ = [
     "ArgumentError", "BusyError", "CancelledError", "CapacityError", "ChangedOutput",
     "Classifier", "ClassifierInfo", "Delta", "DeltaInfo", "DivergedError", "Encoding", "Error",
     "Evaluation", "FormatError", "GenerateOptions", "Gradients", "GuardError", "IOFailure",
-    "InternalError", "MismatchError", "Model", "ModelInfo", "NotFoundError",
-    "OutOfMemoryError", "Output", "Patch", "PatchReport", "Plan", "PlannedMark", "Report",
-    "StateError", "Step", "Sweep", "TensorChange", "TensorInfo", "TextError", "Trial",
-    "UnchangedError", "UnsupportedError", "build_info", "marks", "open", "open_buffers", "token_losses", "version",
+    "InternalError", "MismatchError", "Model", "ModelInfo", "NotFoundError", "OutOfMemoryError",
+    "Output", "Patch", "PatchReport", "Plan", "PlannedMark", "Report", "StateError", "Step",
+    "Sweep", "TensorChange", "TensorInfo", "TextError", "Trial", "UnchangedError",
+    "UnsupportedError", "build_info", "marks", "open", "open_buffers", "token_losses", "version",
 ]  # fmt: skip

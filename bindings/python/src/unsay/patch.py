@@ -211,8 +211,8 @@ class Patch(Owner):
         held-out loss ("loss"), or the "last". `patience` evaluations without a better one
         end the run. Where the guard breaks, the run goes half of the way back to the best
         weights, a quarter, and so on, and ends at the first that hold it and are better;
-        `changed`, `step` and `fraction` of the report's evaluation say what was kept. `state_path` receives the whole state every `save_every` steps, for
-        `load_state`.
+        `changed`, `step` and `fraction` of the report's evaluation say what was kept.
+        `state_path` receives the whole state every `save_every` steps, for `load_state`.
 
         `progress` is True for a bar on stderr, or a function called with each `Step`:
         returning False ends the run with the weights of that step, and what it raises comes
@@ -243,7 +243,8 @@ class Patch(Owner):
     ) -> Sweep:
         """Runs every pair of a learning rate and an alpha from where the patch stands, and
         keeps the best: of those whose guard holds and that changed something, or had met the
-        goal already, the one that `select` scores lowest, as `run` does. Empty: the patch's own alone."""
+        goal already, the one that `select` scores lowest, as `run` does. Empty: the patch's
+        own alone."""
         values = {
             "max_steps": max_steps,
             "evaluate_every": evaluate_every,
