@@ -55,7 +55,8 @@ extension Report {
 
     private var weights: String {
         guard evaluation.changed else { return "unchanged" }
-        let share = evaluation.fraction < 1 ? "\(number(evaluation.fraction)) of the way to " : "of "
+        let share =
+            evaluation.fraction < 1 ? "\(number(evaluation.fraction)) of the way to " : "of "
         return "\(share)step \(evaluation.step)"
     }
 

@@ -54,7 +54,8 @@ extension Session {
     /// - Throws: `UNSAY_E_DIVERGED` if the loss, a gradient or a weight is not finite. Weights are
     ///   undefined where an error leaves `isMoving` set.
     func takeStep(
-        _ training: Training, _ onGradients: GradientsHook?, willMove: @escaping () throws -> Void = {}
+        _ training: Training, _ onGradients: GradientsHook?,
+        willMove: @escaping () throws -> Void = {}
     ) throws -> StepReport {
         let clock = ContinuousClock()
         let start = clock.now

@@ -78,7 +78,8 @@ extension Session {
         let weights = trainer.weights
         var culprit = weights.firstNotFinite(workers: model.workers)?.name
         if culprit == nil {
-            let parts = part.map { [$0] } ?? (trainer.gradients.isWhole ? trainer.gradients.parts : [])
+            let parts =
+                part.map { [$0] } ?? (trainer.gradients.isWhole ? trainer.gradients.parts : [])
             culprit = parts.lazy.compactMap { $0.firstNotFinite(weights.layout)?.name }.first
                 .map { "the gradient of \($0)" }
         }

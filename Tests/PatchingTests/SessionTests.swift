@@ -201,6 +201,35 @@ struct SessionTests {
         #expect(left != (try whole.fingerprint()), "a fourth step changes something")
     }
 
+    @Test("a model whose weights are not finite meets no goal, and the weight is named")
+    func notFinite() throws {
+        let tiny = try tinyModel()
+        let weights = try tiny.weights()
+        let poisoned = try WeightsSnapshot(
+            tiny.layout, tiny.configuration, workers: tiny.workers
+        ) { index, values in
+            weights.read(index, into: values)
+            if index == 1 { values[0] = .nan }
+        }
+        let model = try Model(cloning: tiny, weights: poisoned)
+        let session = try Session(model, reference: nil, options: options { $0.maxAvoidP = 1 })
+        let all = try examples(tiny, avoided: 2)
+        try session.add(Array(all[..<4]))
+        try session.addGuard(Array(all[4...]))
+        let calls: [() throws -> Void] = [
+            { _ = try session.run(limits(5, every: 1)) { _ in true } },
+            { _ = try session.evaluate() }, { _ = try session.plan() },
+            { _ = try session.step() }, { try session.commit() },
+        ]
+        let name = tiny.layout.parameters[1].name
+        for call in calls {
+            let failure = #expect(throws: Failure.self) { try call() }
+            #expect(failure?.status == UNSAY_E_DIVERGED)
+            let sentence = failure?.sentence ?? ""
+            #expect(sentence.contains("the model's own \(name) is not finite"), "\(sentence)")
+        }
+    }
+
     @Test("every option out of range is refused by name")
     func ranges() throws {
         let wrong: [(String, (inout SessionOptions) -> Void)] = [

@@ -124,7 +124,8 @@ struct PatchTests {
             #""max_guard_kl":9"#, #""max_guard_flips":0.625"#, #""max_root_kl":11"#,
             #""recompute":true"#, #""lora_rank":2"#, #""lora_alpha":10"#,
             #""seed":"18446744073709551615""#, #""keep_examples":true"#,
-            #""reference":"\#(try hexadecimal(reference))""#, #""root":"\#(try hexadecimal(root))""#,
+            #""reference":"\#(try hexadecimal(reference))""#,
+            #""root":"\#(try hexadecimal(root))""#,
         ]
         // None is left out here: each differs from its default.
         let properties = Mirror(reflecting: options).children
