@@ -10,7 +10,8 @@ extension Example {
     /// - Parameters:
     ///   - input, output: ids that were checked.
     ///   - marks: one for each id of the output; nil to keep everything.
-    ///   - alsoAvoid: more ids to avoid, each at a position of the output.
+    ///   - alsoAvoid: more ids to avoid, each at a position of the output that is not ignored;
+    ///     an id counts once at its position, however often it is named.
     ///   - weight: 0 means 1.
     ///   - name: of the example in what is thrown.
     /// - Throws: `UNSAY_E_ARGUMENT`.
@@ -33,6 +34,12 @@ extension Example {
                     "\(name).also_avoid names position \(position) of \(output.count) tokens")
             }
             try model.check(id, of: "\(name).also_avoid")
+            guard marks[position] != 0 else {
+                throw Failure(
+                    UNSAY_E_ARGUMENT,
+                    "\(name).also_avoid avoids \(id) at position \(position), which "
+                        + "\(name).marks ignores")
+            }
             more[position, default: []].append(id)
         }
         let weight = weight == 0 ? 1 : weight
@@ -69,6 +76,10 @@ extension Session {
         let session = try Session(model, reference: nil, options: options)
         try session.add(examples)
         for _ in 0..<steps { _ = try session.step(onGradients: onGradients) }
-        try session.commit()
+        do {
+            try session.commit()
+        } catch let failure as Failure where failure.status == UNSAY_E_UNCHANGED {
+            // Nothing was asked for, or nothing was left to learn.
+        }
     }
 }

@@ -1,6 +1,9 @@
 import Support
 
 /// Which examples each step takes: all of them once, shuffled, then again in another order.
+///
+/// The seed alone decides the orders, whatever compiled the library: the generator and its
+/// shuffle are `SplitMix64`'s own.
 struct ExampleOrder {
     private let seed: UInt64
     private var epoch: UInt64 = 0
@@ -15,7 +18,7 @@ struct ExampleOrder {
         while batch.count < size {
             if pending.isEmpty {
                 var generator = SplitMix64(state: seed &+ epoch &* 0x9E37_79B9_7F4A_7C15)
-                pending = Array(0..<count).shuffled(using: &generator)
+                pending = generator.shuffled(count)
                 epoch &+= 1
             }
             let taken = min(size - batch.count, pending.count)

@@ -8,6 +8,9 @@ extension Session {
     /// A session that does what a delta did, on a model that the delta does not fit: its
     /// options, its examples, held-out examples and guard. It is not run yet.
     ///
+    /// The model as it is now is its reference, and its root if the delta had one: the delta
+    /// carries no models.
+    ///
     /// - Throws: `UNSAY_E_STATE` if the delta does not carry its examples;
     ///   `UNSAY_E_FORMAT` if they are damaged; `UNSAY_E_ARGUMENT` if the model lacks an id.
     package convenience init(rebasing delta: Delta, on model: Model) throws {
@@ -22,7 +25,9 @@ extension Session {
                 try Example($0.element, model, named: "\(name)[\($0.offset)]")
             }
         }
-        try self.init(model, reference: nil, options: SessionOptions(delta.metadata))
+        try self.init(
+            model, reference: nil, root: delta.metadata["root"] == nil ? nil : model,
+            options: SessionOptions(delta.metadata))
         try add(examples(kept, "examples"))
         try addHeldOut(examples(delta.metadata["held_out"]?.array ?? [], "held_out"))
         try addGuard(examples(delta.metadata["guard"]?.array ?? [], "guard"))
@@ -30,10 +35,13 @@ extension Session {
 }
 
 extension SessionOptions {
-    /// Those that a delta's metadata names; defaults for the rest.
+    /// Those that a delta's metadata names; defaults for the rest, which an older library has not
+    /// written.
     fileprivate init(_ json: JSON) throws {
         self.init()
         func number(_ name: String, _ target: inout Float) {
+            // Only a limit that is infinite is written as null.
+            if json[name] == .null { target = .infinity }
             if let value = json[name]?.double { target = Float(value) }
         }
         func number(_ name: String, _ target: inout Int) {
@@ -49,10 +57,13 @@ extension SessionOptions {
         }
         if json["schedule"]?.string == "inverse_sqrt" { schedule = UNSAY_SCHEDULE_INVERSE_SQRT }
         if let value = choice("scope", of: Self.scopes) { scope = unsay_scope(value) }
+        if json["compute"]?.string == "bf16" { precision = .bf16 }
         tensors = json["tensors"]?.array?.compactMap(\.string) ?? []
+        recompute = json["recompute"]?.bool ?? false
         number("lora_rank", &loraRank)
         number("lora_alpha", &loraAlpha)
         number("batch_size", &batchSize)
+        number("micro_batch_size", &microBatchSize)
         number("warmup_steps", &warmupSteps)
         number("decay_steps", &decaySteps)
         number("alpha", &alpha)
@@ -66,6 +77,7 @@ extension SessionOptions {
         number("max_avoid_p", &maxAvoidP)
         number("max_guard_kl", &maxGuardKL)
         number("max_guard_flips", &maxGuardFlips)
+        number("max_root_kl", &maxRootKL)
         if let value = json["seed"]?.string.flatMap(UInt64.init) { seed = value }
         keepsExamples = true
     }
@@ -99,25 +111,22 @@ extension Example {
                 return id
             }
         }
-        let input = try ids("input"), output = try ids("output")
+        let output = try ids("output")
         let marks = json["marks"]?.array?.compactMap { $0.int.flatMap(Int8.init(exactly:)) } ?? []
+        let pairs = try (json["also_avoid"]?.array ?? []).map { pair in
+            let numbers = pair.array?.compactMap(\.int) ?? []
+            guard numbers.count == 2, output.indices.contains(numbers[0]),
+                let id = Int32(exactly: numbers[1])
+            else { throw damaged() }
+            return (position: numbers[0], id: id)
+        }
         let weight = Float(json["weight"]?.double ?? 1)
         guard marks.count == output.count, marks.allSatisfy({ (-1...1).contains($0) }),
             weight > 0, weight.isFinite
         else { throw damaged() }
-        var alsoAvoid: [Int: [Int32]] = [:]
-        for pair in json["also_avoid"]?.array ?? [] {
-            guard let position = pair.array?.first?.int, output.indices.contains(position),
-                pair.array?.count == 2, let id = pair.array?[1].int.flatMap(Int32.init(exactly:))
-            else { throw damaged() }
-            try model.check(id, of: "\(name).also_avoid")
-            alsoAvoid[position, default: []].append(id)
-        }
-        self.init(
-            input: input,
-            targets: output.indices.map {
-                TokenTarget(
-                    id: output[$0], mark: marks[$0], alsoAvoid: alsoAvoid[$0] ?? [], weight: weight)
-            })
+        try self.init(
+            model, input: ids("input"), output: output, marks: marks,
+            // An older library let ids be avoided at ignored places, to no effect.
+            alsoAvoid: pairs.filter { marks[$0.position] != 0 }, weight: weight, named: name)
     }
 }

@@ -110,7 +110,8 @@ extension Session {
             }
             let shownBefore = try shown(pairs.map(\.0)), shownAfter = try shown(pairs.map(\.1))
             return Report(
-                title: options.title, metadata: metadata, evaluation: evaluation, history: history,
+                title: options.title, metadata: try metadata, evaluation: evaluation,
+                history: history,
                 outputs: pairs.count, shownBefore: shownBefore?.count { $0 },
                 shownAfter: shownAfter?.count { $0 },
                 changes: try changes(pairs, options.inputs, shownBefore, shownAfter),

@@ -13,6 +13,7 @@ extension Report {
             ("guard flips", percent(evaluation.guardFlips)),
             ("guard", evaluation.guardHeld ? "holds" : "broken"),
             ("goal", evaluation.goalMet ? "met" : "not met"),
+            ("weights", weights),
         ]
         var more: [(String, String)] = []
         if let shownBefore, let shownAfter {
@@ -51,6 +52,13 @@ extension Report {
         padding:.25rem .4rem;overflow-wrap:anywhere}td+td{text-align:right}\
         .bar{background:#1b6ca8;height:.45rem;border-radius:.2rem}
         """
+
+    private var weights: String {
+        guard evaluation.changed else { return "unchanged" }
+        let share =
+            evaluation.fraction < 1 ? "\(number(evaluation.fraction)) of the way to " : "of "
+        return "\(share)step \(evaluation.step)"
+    }
 
     private static func figure(_ name: String, _ value: String) -> String {
         "<div><dt>\(escaped(name))</dt><dd>\(escaped(value))</dd></div>"

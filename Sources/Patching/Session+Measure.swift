@@ -19,6 +19,24 @@ package struct Evaluation: Sendable {
     package var heldOutLoss = 0.0
     package var rootKL = 0.0
     package var rootFlips = 0.0
+    /// Whether a weight differs from the model as it was when the session began.
+    package var changed = false
+    /// The step whose weights these are, 0 for those that the session began with; less of the way
+    /// there where `fraction` is below 1.
+    package var step = 0
+    package var fraction = 1.0
+
+    /// The first measure that is NaN or infinite, with its value.
+    var notFinite: String? {
+        let measures = [
+            ("avoid_p_before", avoidPBefore), ("avoid_p_after", avoidPAfter),
+            ("avoid_p_worst", avoidPWorst), ("keep_kl", keepKL), ("guard_kl", guardKL),
+            ("held_out_avoid_p_before", heldOutAvoidPBefore),
+            ("held_out_avoid_p_after", heldOutAvoidPAfter), ("held_out_loss", heldOutLoss),
+            ("root_kl", rootKL),
+        ]
+        return measures.first { !$0.1.isFinite }.map { "\($0.0) is \($0.1)" }
+    }
 
     package var json: JSON {
         .object([
@@ -35,6 +53,9 @@ package struct Evaluation: Sendable {
             "held_out_loss": .number(heldOutLoss),
             "root_kl": .number(rootKL),
             "root_flips": .number(rootFlips),
+            "changed": .bool(changed),
+            "step": .number(Double(step)),
+            "fraction": .number(fraction),
         ])
     }
 }
@@ -60,9 +81,12 @@ extension Session {
     }
 
     /// Measures the weights, unless that was done since they or the examples last changed.
+    ///
+    /// - Throws: `UNSAY_E_DIVERGED` if a measure is not finite: the session has gone back then.
     func measure() throws -> Evaluation {
         if let lastEvaluation, measuredCount == exampleCount { return lastEvaluation }
-        let trainer = try ready().trainer
+        let training = try ready()
+        let trainer = training.trainer
         trainer.publish()
         var result = Evaluation()
         let trained = try drift(trainer, comparesExamples ? examples : [], \.original, original)
@@ -81,6 +105,12 @@ extension Session {
         if let root {
             let whole = try drift(trainer, guards, \.root, root)
             (result.rootKL, result.rootFlips) = (whole.keptKL, whole.flips)
+        }
+        result.changed = try trainer.weights.isChanged()
+        (result.step, result.fraction) = (origin.step, origin.fraction)
+        if let found = result.notFinite {
+            defer { goBack(training) }
+            throw try divergence(found, step: origin.step, training)
         }
         result.goalMet =
             trained.avoidedCount > 0 && result.avoidPWorst <= Double(options.maxAvoidP)
@@ -111,7 +141,10 @@ extension Session {
             for probability in comparison.probabilities {
                 drift.avoidedBefore += probability.before
                 drift.avoidedAfter += probability.after
-                drift.avoidedWorst = max(drift.avoidedWorst, probability.after)
+                // In this order a NaN is the worst, too.
+                if !(probability.after <= drift.avoidedWorst) {
+                    drift.avoidedWorst = probability.after
+                }
                 drift.avoidedCount += 1
             }
             if target.mark > 0 {

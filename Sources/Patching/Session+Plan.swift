@@ -80,6 +80,9 @@ extension Session {
                     isContextFree: isFree[index].contains(position)))
         }
         let prices = plan.marks.map(\.price)
+        if let price = prices.first(where: { !$0.isFinite }) {
+            throw try divergence("a price is \(price)", step: origin.step, ready())
+        }
         plan.meanPrice = prices.reduce(0, +) / Double(max(prices.count, 1))
         plan.highestPrice = prices.max() ?? 0
         plan.contextFreeCount = plan.marks.reduce(0) { $0 + ($1.isContextFree ? 1 : 0) }

@@ -41,10 +41,9 @@ package enum Ending: Sendable { case steps, goal, guardrail, caller, patience }
 
 /// The best weights of a run so far.
 struct BestWeights {
-    let values: FloatBuffer
-    /// nil where the weights come from a saved session.
-    var evaluation: Evaluation?
-    var step: Int
+    var kept: KeptWeights
+    /// Whether the guard held there: only the weights that a run begins with may lack that.
+    var holdsGuard = true
     /// The lower the better; nil where only the last counts.
     var score: Double?
     /// Evaluations since then.
@@ -53,11 +52,12 @@ struct BestWeights {
 
 extension Session {
     /// Steps until the goal is met, the guard breaks, `maxSteps` are done, nothing improves any
-    /// more or `onStep` says stop.
+    /// more or `onStep` says stop; none if the goal is met and the guard holds at the start.
     ///
     /// Of the evaluations at which the guard held, the weights return to the best; but the goal
-    /// and the caller end a run with the weights of that moment. They return to it, too, where
-    /// the guard breaks or the loss is no longer finite.
+    /// and the caller end a run with the weights of that moment. Where the guard breaks, the way
+    /// back is halved, see `backtrack`. Whatever is no longer finite returns the weights to the
+    /// best, too.
     ///
     /// - Parameter onStep: returns false to stop.
     package func run(
@@ -65,72 +65,81 @@ extension Session {
         onStep: (StepReport) throws -> Bool
     ) throws -> Ending {
         try run.validate()
-        return try exclusively { try train(run, onGradients, onStep) }
+        return try exclusively {
+            let ending = try train(run, onGradients, onStep)
+            lastEnding = ending
+            return ending
+        }
     }
 
     func train(
         _ run: RunOptions, _ onGradients: GradientsHook?, _ onStep: (StepReport) throws -> Bool
     ) throws -> Ending {
         let training = try prepare()
-        var best = try resumedBest ?? beginning(training, run)
-        resumedBest = nil
+        lastGood = nil
+        var best: BestWeights
+        if let resumed = resumedBest {
+            (best, resumedBest) = (resumed, nil)
+        } else {
+            let evaluation = try measure()
+            let score = try score(evaluation, run.select)
+            if history.isEmpty { history.append(Measurement(step: steps, evaluation: evaluation)) }
+            if evaluation.goalMet, evaluation.guardHeld { return .goal }
+            best = BestWeights(
+                kept: try keptWeights(training), holdsGuard: evaluation.guardHeld,
+                score: evaluation.guardHeld ? score : nil)
+        }
         for count in stride(from: 1, through: run.maxSteps, by: 1) {
             do {
                 let report = try takeStep(training, onGradients)
                 guard try onStep(report) else { return .caller }
-            } catch let failure as Failure where failure.status == UNSAY_E_DIVERGED {
-                restore(best, training)
-                throw failure
-            }
-            if steps % run.evaluateEvery == 0 || count == run.maxSteps {
-                let evaluation = try measure()
-                history.append(Measurement(step: steps, evaluation: evaluation))
-                guard evaluation.guardHeld else {
-                    restore(best, training)
-                    return .guardrail
-                }
-                if evaluation.goalMet { return .goal }
-                consider(evaluation, for: &best, training, run)
-                if run.patience > 0, best.worse >= run.patience {
-                    restore(best, training)
-                    return .patience
-                }
+                let isDue = steps % run.evaluateEvery == 0 || count == run.maxSteps
+                if isDue, let ending = try judge(&best, training, run) { return ending }
+            } catch {
+                let isLost = (error as? Failure)?.status == UNSAY_E_DIVERGED
+                if isLost || isMoving { restore(best.kept, training) }
+                throw error
             }
             if let path = run.statePath, steps % run.saveEvery == 0 {
                 try writeState(training, best, to: path)
             }
         }
-        if best.step != steps { restore(best, training) }
+        if best.kept.origin != origin { restore(best.kept, training) }
         return .steps
     }
 
-    private func beginning(_ training: Training, _ run: RunOptions) throws -> BestWeights {
+    /// Measures the weights as they are now.
+    ///
+    /// - Returns: how they end the run; nil to go on.
+    private func judge(
+        _ best: inout BestWeights, _ training: Training, _ run: RunOptions
+    ) throws -> Ending? {
         let evaluation = try measure()
-        if history.isEmpty { history.append(Measurement(step: steps, evaluation: evaluation)) }
-        let values = try FloatBuffer(count: training.values.count)
-        values.base.update(from: training.values.base, count: values.count)
-        return BestWeights(
-            values: values, evaluation: evaluation, step: steps,
-            score: try score(evaluation, run.select))
+        history.append(Measurement(step: steps, evaluation: evaluation))
+        guard evaluation.guardHeld else { return try backtrack(to: best, training, run) }
+        if evaluation.goalMet { return .goal }
+        let score = try score(evaluation, run.select)
+        if isBetter(score, than: best.score) {
+            best.kept = try keptWeights(training, in: best.kept.values)
+            (best.holdsGuard, best.score, best.worse) = (true, score, 0)
+        } else {
+            best.worse += 1
+        }
+        guard run.patience > 0, best.worse >= run.patience else { return nil }
+        restore(best.kept, training)
+        return .patience
     }
 
-    private func consider(
-        _ evaluation: Evaluation, for best: inout BestWeights, _ training: Training,
-        _ run: RunOptions
-    ) {
-        let score = try? score(evaluation, run.select)
-        if let score, let least = best.score, score >= least {
-            best.worse += 1
-            return
-        }
-        best.values.base.update(from: training.values.base, count: best.values.count)
-        (best.evaluation, best.step, best.score, best.worse) = (evaluation, steps, score, 0)
+    /// Whether weights come before others. Where only the last count, they always do.
+    func isBetter(_ score: Double?, than least: Double?) -> Bool {
+        guard let score, let least else { return true }
+        return score < least
     }
 
     /// What is to be small; nil where only the last weights count.
     func score(_ evaluation: Evaluation, _ select: unsay_select) throws -> Double? {
         func avoids(_ examples: [Example]) -> Bool {
-            examples.contains { $0.targets.contains { $0.mark < 0 } }
+            examples.contains { $0.targets.contains { !$0.avoided.isEmpty } }
         }
         switch select {
         case UNSAY_SELECT_AVOID_P:
@@ -147,12 +156,5 @@ extension Session {
             return evaluation.heldOutLoss
         default: return nil
         }
-    }
-
-    func restore(_ best: BestWeights, _ training: Training) {
-        training.values.base.update(from: best.values.base, count: best.values.count)
-        training.trainer.publish()
-        training.optimizer.reset()
-        lastEvaluation = best.evaluation
     }
 }

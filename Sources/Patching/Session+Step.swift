@@ -32,15 +32,34 @@ package struct StepReport: Sendable {
 extension Session {
     /// One forward and backward pass over a batch, and one update.
     ///
+    /// A step that fails leaves the weights of the last whole one; if it fails because loss or
+    /// gradient are not finite there, so that these are no good, those of the one before.
+    ///
     /// - Parameter onGradients: may replace the gradients before they are clipped; may throw.
     package func step(onGradients: GradientsHook? = nil) throws -> StepReport {
-        try exclusively { try takeStep(prepare(), onGradients) }
+        try exclusively {
+            let training = try prepare()
+            do {
+                return try takeStep(training, onGradients) {
+                    self.lastGood = try self.keptWeights(training, in: self.lastGood?.values)
+                }
+            } catch {
+                if isMoving { goBack(training) }
+                throw error
+            }
+        }
     }
 
-    func takeStep(_ training: Training, _ onGradients: GradientsHook?) throws -> StepReport {
+    /// - Parameter willMove: called when the loss is known to be finite, before weights move.
+    /// - Throws: `UNSAY_E_DIVERGED` if the loss, a gradient or a weight is not finite. Weights are
+    ///   undefined where an error leaves `isMoving` set.
+    func takeStep(
+        _ training: Training, _ onGradients: GradientsHook?,
+        willMove: @escaping () throws -> Void = {}
+    ) throws -> StepReport {
         let clock = ContinuousClock()
         let start = clock.now
-        lastEvaluation = nil
+        (lastEvaluation, lastEnding) = (nil, nil)
         let trainer = training.trainer
         // A hook gets all gradients at once, also where the options did not announce it.
         if onGradients != nil { try trainer.holdGradients() }
@@ -52,6 +71,11 @@ extension Session {
         var (loss, sums) = (0.0, Trainer.Sums())
         if trainer.gradients.isWhole {
             sums = try accumulate(trainer, batch, normaliser: normaliser)
+            if onGradients != nil {
+                // What a hook makes of them says nothing about the weights.
+                for part in trainer.gradients.parts { update.measure(part) }
+                update.isOwn = !sums.loss.isFinite || !update.gradientNorm.isFinite
+            }
             let values = trainer.gradients.values
             var view = GradientsStep(
                 values: UnsafeMutableBufferPointer(start: values.base, count: values.count),
@@ -60,8 +84,10 @@ extension Session {
             try onGradients?(&view)
             loss = view.loss
             for part in trainer.gradients.parts { update.measure(part) }
-            try requireFinite(loss, gradientNorm: update.gradientNorm)
+            try requireFinite(loss, update, training)
             try stopIfCancelled()
+            try willMove()
+            isMoving = true
             // 1e-6: as in torch.nn.utils.clip_grad_norm_.
             let clip = Double(options.gradientClip)
             let scale = clip > 0 ? Float(min(1, clip / (update.gradientNorm + 1e-6))) : 1
@@ -70,7 +96,9 @@ extension Session {
             func take(_ part: Gradients.Part, _ sums: Trainer.Sums) throws {
                 update.measure(part)
                 loss = normaliser > 0 ? sums.loss / normaliser : 0
-                try requireFinite(loss, gradientNorm: update.gradientNorm)
+                try requireFinite(loss, update, training, part: part)
+                if !isMoving { try willMove() }
+                isMoving = true
                 update.move(part)
             }
             sums = try accumulate(trainer, batch, normaliser: normaliser, taker: take)
@@ -78,7 +106,12 @@ extension Session {
                 try take(part, sums)
             }
         }
+        if let weight = trainer.weights.firstNotFinite(workers: model.workers) {
+            throw try divergence("it moved \(weight.name) too far", step: steps + 1, training)
+        }
+        isMoving = false
         steps += 1
+        origin = WeightsOrigin(step: steps)
         return StepReport(
             step: steps, loss: loss,
             avoidLoss: sums.avoidedWeight > 0 ? sums.avoidedTerm / sums.avoidedWeight : 0,
@@ -87,13 +120,19 @@ extension Session {
             gradientNorm: update.gradientNorm, seconds: (clock.now - start) / .seconds(1))
     }
 
-    private func requireFinite(_ loss: Double, gradientNorm: Double) throws {
-        guard gradientNorm.isFinite, loss.isFinite else {
-            throw Failure(
-                UNSAY_E_DIVERGED,
-                "step \(steps + 1): the loss is \(loss), the norm of its gradient "
-                    + "\(gradientNorm): lower the learning rate")
-        }
+    /// Where the weights themselves give a loss or a gradient that is not finite, the step before
+    /// went too far, and the session goes back.
+    ///
+    /// - Parameter part: of gradients that are not held whole, those that were just measured.
+    private func requireFinite(
+        _ loss: Double, _ update: Update, _ training: Training, part: Gradients.Part? = nil
+    ) throws {
+        let norm = update.gradientNorm
+        guard !loss.isFinite || !norm.isFinite else { return }
+        defer { if update.isOwn { goBack(training) } }
+        throw try divergence(
+            "the loss is \(loss), the norm of its gradient \(norm)", step: steps + 1, training,
+            part: part)
     }
 
     /// Fills the gradients with those of a step's examples, a few examples at a time.
@@ -126,6 +165,8 @@ private struct Update {
     /// Of the gradients of each part, by where the part begins.
     var squares: [Int: Double] = [:]
     var hasBegun = false
+    /// Whether numbers that are not finite come from the weights, not from a hook.
+    var isOwn = true
 
     /// Of all that was measured, whatever the order.
     var gradientNorm: Double {

@@ -3,6 +3,10 @@ import Support
 import Tensors
 import Training
 
+#if canImport(Glibc)
+    import Glibc
+#endif
+
 /// One setting of a sweep and how far it came. Names as in `unsay_trial`.
 package struct Trial: Sendable {
     package let learningRate: Float
@@ -10,20 +14,20 @@ package struct Trial: Sendable {
     package var ending = Ending.steps
     package var steps = 0
     package var evaluation = Evaluation()
-    /// Whether the loss or a weight became infinite.
+    /// Whether a loss, measure or weight was no longer finite.
     package var diverged = false
 }
 
 extension Session {
     /// Trains every pair of a learning rate and an alpha from where the session stands, and
-    /// keeps the weights of the best: of those whose guard holds, the one that `run.select`
-    /// scores lowest; of equals the first.
+    /// keeps the weights of the best: of those whose guard holds and that changed something, or
+    /// had met the goal already, the one that `run.select` scores lowest; of equals the first.
     ///
     /// - Parameters:
     ///   - rates, alphas: empty for the session's own.
     ///   - onTrial: called after each; returns false to stop.
-    /// - Returns: every trial, and which was chosen: nil if none held the guard; then the
-    ///   weights are as before.
+    /// - Returns: every trial, and which was chosen: nil if there is none such; then the weights
+    ///   are as before.
     package func sweep(
         rates: [Float], alphas: [Float], _ run: RunOptions, onGradients: GradientsHook? = nil,
         onStep: (StepReport) throws -> Bool, onTrial: (Trial) throws -> Bool
@@ -35,18 +39,18 @@ extension Session {
         for alpha in alphas { try check { $0.alpha = alpha } }
         return try exclusively {
             let training = try prepare()
-            let start = try copy(of: training.values)
-            let best = try copy(of: training.values)
+            let start = try keptWeights(training)
+            var best = try keptWeights(training)
             let settings = options
             let (firstStep, firstOrder, firstHistory) = (steps, order, history)
             var chosen: (index: Int, score: Double?)?
             var trials: [Trial] = []
-            func begin(_ values: FloatBuffer, _ options: SessionOptions) throws {
-                training.values.base.update(from: values.base, count: values.count)
-                training.trainer.publish()
-                training.optimizer.reset()
+            func begin(_ weights: KeptWeights, _ options: SessionOptions) throws {
+                restore(weights, training)
                 (steps, order, history) = (firstStep, firstOrder, firstHistory)
-                lastEvaluation = nil
+                // What was measured with other options, and the best of a run that was saved, are
+                // of no trial.
+                (lastEvaluation, resumedBest) = (nil, nil)
                 self.options = options
                 training.trainer.settings = try options.lossSettings
             }
@@ -79,9 +83,12 @@ extension Session {
                         trial.steps = steps - firstStep
                         trial.evaluation = try measure()
                         let score = try score(trial.evaluation, run.select)
-                        if trial.evaluation.guardHeld, isBetter(score, than: chosen) {
+                        let isFirst = chosen == nil
+                        if isCandidate(trial, training, from: start),
+                            isFirst || score != nil && isBetter(score, than: chosen?.score)
+                        {
                             chosen = (trials.count, score)
-                            best.base.update(from: training.values.base, count: best.count)
+                            best = try keptWeights(training, in: best.values)
                         }
                         trials.append(trial)
                         guard try onTrial(trial), trial.ending != .caller else {
@@ -100,16 +107,14 @@ extension Session {
         }
     }
 
-    private func isBetter(_ score: Double?, than chosen: (index: Int, score: Double?)?) -> Bool {
-        guard let chosen else { return true }
-        guard let score, let least = chosen.score else { return false }
-        return score < least
-    }
-
-    private func copy(of values: FloatBuffer) throws -> FloatBuffer {
-        let copy = try FloatBuffer(count: values.count)
-        copy.base.update(from: values.base, count: values.count)
-        return copy
+    /// Whether a trial may be chosen: the guard holds, and there is something to choose, for its
+    /// weights are not those it began with, or these meet the goal.
+    private func isCandidate(
+        _ trial: Trial, _ training: Training, from start: KeptWeights
+    ) -> Bool {
+        let size = 4 * start.values.count
+        let moved = memcmp(training.values.base, start.values.base, size) != 0
+        return trial.evaluation.guardHeld && (moved || trial.evaluation.goalMet)
     }
 
     private func check(_ change: (inout SessionOptions) -> Void) throws {

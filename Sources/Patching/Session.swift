@@ -23,12 +23,20 @@ package final class Session: @unchecked Sendable {
     let root: WeightsSnapshot?
     /// What `commit` expects the model to hold: the original, then what was committed last.
     private var expected: WeightsSnapshot
-    private var training: Training?
+    private(set) var training: Training?
     package private(set) var examples: [Example] = []
     package private(set) var heldOut: [Example] = []
     package private(set) var guards: [Example] = []
     var order: ExampleOrder
     package internal(set) var steps = 0
+    /// Of the weights as they are now.
+    var origin = WeightsOrigin()
+    /// The weights before the last step that was taken outside of runs.
+    var lastGood: KeptWeights?
+    /// Whether a step has moved some weights and not all: what it leaves, if it fails, is nothing.
+    var isMoving = false
+    /// How the last run ended; nil if something else came after.
+    var lastEnding: Ending?
     /// Of the weights as they are; nil where they changed since they were measured.
     package internal(set) var lastEvaluation: Evaluation?
     /// How many examples of all kinds there were then.
@@ -106,6 +114,8 @@ package final class Session: @unchecked Sendable {
             decayTarget: options.weightDecay > 0 && layout.rank == 0
                 ? try TrainedWeights.values(layout, of: reference) : nil)
         training = made
+        // They were kept of other rows.
+        (lastGood, resumedBest) = (nil, nil)
         return made
     }
 
@@ -180,6 +190,9 @@ package final class Session: @unchecked Sendable {
     // MARK: Ending
 
     /// Makes the trained weights the model's, if the guard holds.
+    ///
+    /// - Throws: `UNSAY_E_GUARD`; `UNSAY_E_UNCHANGED` if they are the model's already;
+    ///   `UNSAY_E_STATE` if the model has changed; `UNSAY_E_DIVERGED` if they are not finite.
     package func commit() throws {
         try exclusively {
             if !guards.isEmpty {
@@ -197,13 +210,27 @@ package final class Session: @unchecked Sendable {
                 }
             }
             let next = try trainedSnapshot()
+            let before = try model.fingerprint(of: expected)
+            let after = try model.fingerprint(of: next)
+            guard before != after else { throw unchanged }
             try model.replace(
                 expected, with: next,
-                change: AppliedChange(
-                    before: model.fingerprint(of: expected), after: model.fingerprint(of: next),
-                    metadata: metadata))
+                change: AppliedChange(before: before, after: after, metadata: try metadata))
             expected = next
         }
+    }
+
+    private var unchanged: Failure {
+        let reason =
+            switch (steps, lastEnding) {
+            case (_, .guardrail?): "the guard broke, and the run went back to them"
+            case (0, .goal?): "the goal was met before any step"
+            case (0, _): "no step was kept"
+            default: "\(steps) steps led back to them"
+            }
+        return Failure(
+            UNSAY_E_UNCHANGED,
+            "nothing to commit: the weights are the model's already, for \(reason)")
     }
 
     /// A model of its own on the trained weights as they are now.
@@ -211,12 +238,14 @@ package final class Session: @unchecked Sendable {
         try exclusively { try Model(cloning: model, weights: trainedSnapshot()) }
     }
 
+    /// - Throws: `UNSAY_E_DIVERGED` unless all that is trained is finite.
     func trainedSnapshot() throws -> WeightsSnapshot {
+        if let training { try requireFinite(training) }
         let base = try trainedBase()
         return try WeightsSnapshot(
             base.layout, base.configuration, workers: model.workers, keeping: base,
             isKept: { training?.trainer.weights.layout.isTrained($0) != true },
-            read: { readTrained($0, into: $1) })
+            read: { try readFinite($0, into: $1) })
     }
 
     /// The snapshot whose layout the trained weights have: a tied head gets rows of its own only
@@ -236,6 +265,14 @@ package final class Session: @unchecked Sendable {
         }
     }
 
+    /// Whether every value of weight `index` is trained, or changed by factors.
+    func changesWhole(_ index: Int) -> Bool {
+        switch training?.trainer.weights.layout.shares[index] {
+        case .whole?, .factors?: true
+        case .frozen?, .rows?, nil: false
+        }
+    }
+
     /// The factors that have changed weight `index`, if factors do.
     func factors(_ index: Int) -> LowRank? { training?.trainer.weights.factors(index) }
 
@@ -252,6 +289,7 @@ package final class Session: @unchecked Sendable {
         lastEvaluation = nil
         history = []
         resumedBest = nil
+        (origin, lastGood, isMoving, lastEnding) = (WeightsOrigin(), nil, false, nil)
     }
 
     // MARK: One call at a time
@@ -277,23 +315,5 @@ package final class Session: @unchecked Sendable {
         isCancelled.store(false, ordering: .relaxed)
         defer { isInUse.store(false, ordering: .releasing) }
         return try body()
-    }
-
-    /// The digest of everything trained on: ids, marks, weights, in order.
-    var dataDigest: [UInt8] {
-        var hash = SHA256()
-        func feed<Value>(_ values: [Value]) {
-            values.withUnsafeBytes { hash.update($0) }
-        }
-        for example in examples {
-            feed([Int64(example.input.count), Int64(example.targets.count)])
-            feed(example.input)
-            for target in example.targets {
-                feed([target.id, Int32(target.mark), Int32(target.alsoAvoid.count)])
-                feed(target.alsoAvoid)
-                feed([target.weight])
-            }
-        }
-        return hash.finish()
     }
 }

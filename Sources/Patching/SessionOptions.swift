@@ -164,21 +164,28 @@ package struct SessionOptions: Sendable {
         }
     }
 
-    /// As one JSON object: what a delta and a saved session say about how they came to be.
+    /// As one JSON object, every option that is no model and no callback: what a delta and a saved
+    /// session say about how they came to be. An infinite limit is null once it is written.
     var json: [String: JSON] {
-        var fields: [String: JSON] = [
+        [
             "loss": .string(Self.losses[Int(loss.rawValue)]),
             "form": .string(form == UNSAY_LOSS_PUBLISHED ? "published" : "exact"),
             "optimizer": .string(Self.optimizers[Int(optimizer.rawValue)]),
             "schedule": .string(schedule == UNSAY_SCHEDULE_LINEAR ? "linear" : "inverse_sqrt"),
             "scope": .string(Self.scopes[Int(effectiveScope.rawValue)]),
+            "tensors": .array(tensors.map { .string($0) }),
             "lora_rank": .number(Double(loraRank)),
+            "lora_alpha": .number(Double(loraAlpha)),
             "batch_size": .number(Double(batchSize)),
+            "micro_batch_size": .number(Double(microBatchSize)),
+            "recompute": .bool(recompute),
+            "compute": .string(precision == .bf16 ? "bf16" : "f32"),
             "warmup_steps": .number(Double(warmupSteps)),
             "decay_steps": .number(Double(decaySteps)),
             "alpha": .number(Double(alpha)),
             "retain": .number(Double(retain)),
             "learning_rate": .number(Double(effectiveRate)),
+            "momentum": .number(Double(momentum)),
             "weight_decay": .number(Double(weightDecay)),
             "z_loss": .number(Double(zLoss)),
             "dropout": .number(Double(dropout)),
@@ -186,13 +193,11 @@ package struct SessionOptions: Sendable {
             "max_avoid_p": .number(Double(maxAvoidP)),
             "max_guard_kl": .number(Double(maxGuardKL)),
             "max_guard_flips": .number(Double(maxGuardFlips)),
+            "max_root_kl": .number(Double(maxRootKL)),
             // A string: JSON's numbers do not hold every 64-bit integer.
             "seed": .string(String(seed)),
+            "keep_examples": .bool(keepsExamples),
         ]
-        if loraRank > 0 { fields["lora_alpha"] = .number(Double(loraAlpha)) }
-        if optimizer == UNSAY_OPTIMIZER_SGD { fields["momentum"] = .number(Double(momentum)) }
-        if !tensors.isEmpty { fields["tensors"] = .array(tensors.map { .string($0) }) }
-        return fields
     }
 
     static let losses = ["likelihood", "ff", "rr", "rf", "fll", "rll", "ul", "nl"]

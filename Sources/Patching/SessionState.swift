@@ -4,28 +4,32 @@ import Support
 import Tensors
 import Training
 
-/// A session on disk: what it takes to go on with the very same steps. The examples are not in
-/// it; their digest is.
+/// A session on disk: what it takes to go on with the very same steps. Model and examples are
+/// not in it; its identity says which they are.
 ///
 /// A sealed file of one JSON object and the floats of every buffer that the object counts.
 extension Session {
-    private static let format = SealedFile(word: "UNSAYSES", noun: "saved session", latest: 1)
+    /// Version 1 did not say which reference, root, guard and held-out examples it belonged to.
+    private static let format = SealedFile(word: "UNSAYSES", noun: "saved session", latest: 2)
 
     /// Writes weights, optimizer, position and order of the examples, all or nothing.
+    ///
+    /// - Throws: `UNSAY_E_DIVERGED` unless all that is trained is finite; `UNSAY_E_NOT_FOUND`,
+    ///   `UNSAY_E_IO`, `UNSAY_E_MEMORY`.
     package func save(to path: some PathConvertible) throws {
         try exclusively { try writeState(prepare(), nil, to: path) }
     }
 
-    func writeState(_ training: Training, _ best: BestWeights?, to path: some PathConvertible)
-        throws
-    {
+    func writeState(
+        _ training: Training, _ best: BestWeights?, to path: some PathConvertible
+    ) throws {
+        try requireFinite(training)
         let buffers =
-            [training.values] + training.optimizer.state + (best.map { [$0.values] } ?? [])
+            [training.values] + training.optimizer.state + (best.map { [$0.kept.values] } ?? [])
         var fields: [String: JSON] = [
-            "options": .object(options.json),
-            "base": .string(hexadecimal(try model.fingerprint(of: original))),
-            "data_sha256": .string(hexadecimal(dataDigest)),
+            "identity": try identity.json,
             "steps": .number(Double(steps)),
+            "weights": origin.json,
             "optimizer_steps": .number(Double(training.optimizer.steps)),
             "order": order.json,
             "buffers": .array(buffers.map { .number(Double($0.count)) }),
@@ -33,12 +37,13 @@ extension Session {
         ]
         if let best {
             fields["best"] = .object([
-                "step": .number(Double(best.step)), "worse": .number(Double(best.worse)),
+                "weights": best.kept.origin.json, "worse": .number(Double(best.worse)),
+                "holds_guard": .bool(best.holdsGuard),
                 // As bits, so that it comes back exactly, infinite or not.
                 "score": best.score.map { .string(String($0.bitPattern)) } ?? .null,
             ])
         }
-        var file = Self.format.writer(version: 1)
+        var file = Self.format.writer(version: 2)
         file.append(.object(fields))
         for buffer in buffers {
             file.append(
@@ -47,11 +52,11 @@ extension Session {
         try withExtendedLifetime(buffers) { try file.write(to: path) }
     }
 
-    /// Goes back to where a session was saved that had the same model, options and examples.
+    /// Goes back to where a session of the same identity was saved.
     ///
-    /// - Throws: `UNSAY_E_MISMATCH` if one of them differs, `UNSAY_E_FORMAT` if the file is no
-    ///   session, torn or damaged, `UNSAY_E_NOT_FOUND`, `UNSAY_E_IO`, `UNSAY_E_MEMORY`: then
-    ///   nothing has changed.
+    /// - Throws: `UNSAY_E_MISMATCH` naming what differs, `UNSAY_E_FORMAT` if the file is no
+    ///   session, torn or damaged, `UNSAY_E_UNSUPPORTED` if it is of another version,
+    ///   `UNSAY_E_NOT_FOUND`, `UNSAY_E_IO`, `UNSAY_E_MEMORY`: then nothing has changed.
     package func load(from path: some PathConvertible) throws {
         try exclusively { try load(Files.read(path, limit: 1 << 42), named: "\(path.path)") }
     }
@@ -59,24 +64,25 @@ extension Session {
     private func load(_ bytes: Bytes, named name: String) throws {
         let training = try prepare()
         var file = try Self.format.reader(of: bytes, named: name)
-        let saved = SavedFields(json: try file.json("JSON"), file: file)
-        func expect(_ field: String, _ wanted: JSON, _ found: String) throws {
-            guard saved.json[field] == wanted else {
-                throw Failure(UNSAY_E_MISMATCH, "\(name): was saved with \(found)")
-            }
+        guard file.version > 1 else {
+            throw Failure(
+                UNSAY_E_UNSUPPORTED,
+                "\(name): a saved session of version 1, which does not say what it belongs to: "
+                    + "begin it anew")
         }
-        try expect(
-            "base", .string(hexadecimal(model.fingerprint(of: original))), "another model")
-        try expect("data_sha256", .string(hexadecimal(dataDigest)), "other examples")
-        try expect("options", .object(options.json), "other options")
+        let saved = SavedFields(json: try file.json("JSON"), file: file)
+        if let difference = try identity.difference(from: saved.json["identity"]) {
+            throw Failure(UNSAY_E_MISMATCH, "\(name): was saved with \(difference)")
+        }
         let steps = try saved.whole("steps")
+        let origin = try saved.origin("weights", upTo: steps)
         let optimizerSteps = try saved.whole("optimizer_steps", in: 0...steps)
         let order = try ExampleOrder(saved, seed: options.seed, count: examples.count)
         let history = try saved.history(upTo: steps)
         let best = try saved.best(upTo: steps, count: training.values.count)
 
         let buffers =
-            [training.values] + training.optimizer.state + (best.map { [$0.values] } ?? [])
+            [training.values] + training.optimizer.state + (best.map { [$0.kept.values] } ?? [])
         guard saved.json["buffers"]?.array?.map(\.int) == buffers.map(\.count) else {
             throw saved.damaged("buffers", expected: "\(buffers.map(\.count))")
         }
@@ -93,6 +99,13 @@ extension Session {
         training.trainer.publish()
         (self.steps, self.order, self.history) = (steps, order, history)
         (lastEvaluation, resumedBest) = (nil, best)
+        (self.origin, lastGood, lastEnding) = (origin, nil, nil)
+    }
+}
+
+extension WeightsOrigin {
+    var json: JSON {
+        .object(["step": .number(Double(step)), "fraction": .number(fraction)])
     }
 }
 
@@ -127,6 +140,14 @@ struct SavedFields {
         return bits
     }
 
+    fileprivate func origin(_ path: String, upTo steps: Int) throws -> WeightsOrigin {
+        guard let fraction = field("\(path).fraction")?.double, fraction > 0, fraction <= 1 else {
+            throw damaged("\(path).fraction", expected: "above 0, 1 at most")
+        }
+        return WeightsOrigin(
+            step: try whole("\(path).step", in: 0...steps), fraction: fraction)
+    }
+
     fileprivate func history(upTo steps: Int) throws -> [Measurement] {
         let entries = json["history"]?.array
         let all = entries?.compactMap { entry -> Measurement? in
@@ -146,9 +167,14 @@ struct SavedFields {
         guard let best = json["best"] else { return nil }
         let score = best["score"] == .null ? nil : Double(bitPattern: try bits("best.score"))
         guard score?.isNaN != true else { throw damaged("best.score", expected: "no NaN") }
+        let kept = KeptWeights(
+            values: try FloatBuffer(count: count),
+            origin: try origin("best.weights", upTo: steps))
+        guard let holdsGuard = best["holds_guard"]?.bool else {
+            throw damaged("best.holds_guard", expected: "true or false")
+        }
         return BestWeights(
-            values: try FloatBuffer(count: count), step: try whole("best.step", in: 0...steps),
-            score: score, worse: try whole("best.worse"))
+            kept: kept, holdsGuard: holdsGuard, score: score, worse: try whole("best.worse"))
     }
 }
 
@@ -166,6 +192,7 @@ extension Evaluation {
             heldOutAvoidPBefore: number("held_out_avoid_p_before"),
             heldOutAvoidPAfter: number("held_out_avoid_p_after"),
             heldOutLoss: number("held_out_loss"), rootKL: number("root_kl"),
-            rootFlips: number("root_flips"))
+            rootFlips: number("root_flips"), changed: json["changed"]?.bool ?? false,
+            step: json["step"]?.int ?? 0, fraction: number("fraction"))
     }
 }

@@ -1,5 +1,9 @@
 import Tensors
 
+#if canImport(Glibc)
+    import Glibc
+#endif
+
 /// The weights that a session trains, in one flat array that an optimizer runs over, and the
 /// network that they make together with those it leaves alone.
 package final class TrainedWeights: Sendable {
@@ -101,6 +105,49 @@ package final class TrainedWeights: Sendable {
                 self.slot(b).update(repeating: 0)
             }
         }
+    }
+
+    /// Whether any bit differs from the snapshot's weights. Factors are a change unless the second
+    /// ones are 0.
+    ///
+    /// - Throws: `UNSAY_E_MEMORY`.
+    package func isChanged() throws -> Bool {
+        for (index, share) in layout.shares.enumerated() {
+            switch share {
+            case .frozen: break
+            case .whole(let place):
+                let slot = layout.slots[place]
+                let height = max(1, Self.comparedFloats / slot.columns)
+                for first in stride(from: 0, to: slot.rows, by: height) {
+                    let rows = first..<min(first + height, slot.rows)
+                    if try differs(index, rows: rows, from: slot.offset + first * slot.columns) {
+                        return true
+                    }
+                }
+            case .rows(let place, let ids):
+                let slot = layout.slots[place]
+                for (row, id) in ids.enumerated() {
+                    let rows = Int(id)..<Int(id) + 1
+                    if try differs(index, rows: rows, from: slot.offset + row * slot.columns) {
+                        return true
+                    }
+                }
+            case .factors(_, let b):
+                if slot(b).contains(where: { $0 != 0 }) { return true }
+            }
+        }
+        return false
+    }
+
+    /// Floats that are compared at a time: 256 kB.
+    private static let comparedFloats = 1 << 16
+
+    /// Whether rows of the snapshot's weight differ from what lies at `offset` of `values`.
+    private func differs(_ index: Int, rows: Range<Int>, from offset: Int) throws -> Bool {
+        let count = rows.count * layout.base.parameters[index].columns
+        let old = try FloatBuffer(count: count)
+        snapshot.read(index, rows: rows, into: old.base)
+        return memcmp(old.base, values.base + offset, 4 * count) != 0
     }
 
     /// Takes over the trained rows of the same weights from a layout with fewer of them.

@@ -15,8 +15,20 @@ package struct Comparison: Sendable {
     package var probabilities: [(before: Double, after: Double)] = []
     /// -log(1 - q(N)), N the ids asked for: what it costs at least to unsay them here, nats.
     package var price = 0.0
+
+    /// Of logits that are not all finite: every measure is NaN.
+    fileprivate init(notFinite count: Int) {
+        kl = .nan
+        probabilities = Array(repeating: (before: .nan, after: .nan), count: count)
+        price = .nan
+    }
+
+    package init() {}
 }
 
+/// Compares two distributions over the next token. Every measure is NaN unless all logits are
+/// finite.
+///
 /// - Parameters:
 ///   - original, trained: logits, [vocab_size]; the original's are changed.
 ///   - scratch: [vocab_size].
@@ -24,6 +36,10 @@ package func compare(
     original: UnsafeMutableBufferPointer<Float>, trained: UnsafeMutableBufferPointer<Float>,
     scratch: UnsafeMutableBufferPointer<Float>, ids: [Int32]
 ) -> Comparison {
+    // Exponentials and maxima of the kernels may pass over a NaN: no measure may.
+    guard allFinite(UnsafeBufferPointer(original)), allFinite(UnsafeBufferPointer(trained)) else {
+        return Comparison(notFinite: ids.count)
+    }
     var result = Comparison()
     guard let before = original.baseAddress, let after = trained.baseAddress,
         let exponentials = scratch.baseAddress

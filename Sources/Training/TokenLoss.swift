@@ -11,20 +11,21 @@ package struct TokenTarget: Sendable {
     package let id: Int32
     /// -1 avoid, 0 ignore, 1 keep.
     package let mark: Int8
-    /// More ids to avoid here.
+    /// More ids to avoid here, each of them once.
     package let alsoAvoid: [Int32]
+    /// Every id to avoid here, each of them once: the written one, if its mark says so, first.
+    package let avoided: [Int32]
     /// Of the example; 1 unless the caller said otherwise.
     package let weight: Float
 
+    /// - Parameter alsoAvoid: may repeat ids and name the written one: each id counts once.
     package init(id: Int32, mark: Int8, alsoAvoid: [Int32] = [], weight: Float = 1) {
         self.id = id
         self.mark = mark
-        self.alsoAvoid = alsoAvoid
+        var known: Set<Int32> = mark < 0 ? [id] : []
+        self.alsoAvoid = alsoAvoid.filter { known.insert($0).inserted }
+        avoided = mark < 0 ? [id] + self.alsoAvoid : self.alsoAvoid
         self.weight = weight
-    }
-
-    package var avoided: [Int32] {
-        mark < 0 ? [id] + alsoAvoid.filter { $0 != id } : alsoAvoid
     }
 }
 
@@ -69,7 +70,8 @@ func logSumExp(
     return (Double(largest) + log(Double(sum)), sum)
 }
 
-/// The loss of one position and its gradient.
+/// The loss of one position and its gradient. Both are NaN where a logit is NaN or infinity;
+/// -infinity stands for a probability of 0.
 ///
 /// - Parameters:
 ///   - logits: z, [vocab_size]; overwritten by `factor` times the gradient of the loss.
@@ -84,6 +86,12 @@ package func tokenLoss(
     guard term.kind != .none, logits.count > 0 else {
         logits.update(repeating: 0)
         return TokenLoss()
+    }
+    // Exponentials and maxima of the kernels may pass over a NaN: no loss may.
+    guard isBelowInfinity(logits), !term.needsReference || reference.map(isBelowInfinity) != false
+    else {
+        logits.update(repeating: .nan)
+        return TokenLoss(loss: .nan, term: .nan, probability: .nan)
     }
     var position = PositionLoss(
         target: target, term: term, settings: settings, logits: logits, scratch: scratch,

@@ -30,6 +30,8 @@ public struct Failure: Error, Sendable, Equatable, CustomStringConvertible {
         case `guard` = -34
         /// The loss or a weight is no longer finite.
         case diverged = -35
+        /// Nothing to commit: the weights are the model's already.
+        case unchanged = -36
         /// Allocation failed.
         case memory = -40
         /// A defect in the library: please report it.

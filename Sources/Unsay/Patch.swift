@@ -24,7 +24,7 @@ public final class Patch: Sendable {
     ///   - input: what was to be answered.
     ///   - output: an ``Output`` stands for its very ids.
     ///   - marks: one for each id of the output, the end included; nil to keep everything.
-    ///   - alsoAvoid: more ids to avoid, each at a position of the output.
+    ///   - alsoAvoid: more ids to avoid, each at a position of the output that is not ignored.
     ///   - weight: relative to other examples.
     public func add(
         _ input: some TokenSequence, _ output: some TokenSequence, marks: [Mark]? = nil,
@@ -107,8 +107,11 @@ public final class Patch: Sendable {
     /// Steps until the goal is met, `maxSteps` are done, the guard is about to break, nothing
     /// improves any more or `onStep` says stop.
     ///
-    /// When it ends by steps, patience or guard, or throws `.diverged`, the weights are those
-    /// of the best evaluation; by goal or caller, those of its last step.
+    /// When it ends by steps or patience, or throws `.diverged`, the weights are those of the
+    /// best evaluation; by goal or caller, those of its last step. Where the guard breaks, the run
+    /// goes half of the way back to the best weights, a quarter, and so on, and ends at the first
+    /// that hold it and are better. If the goal is met before, no step is taken. Whether anything
+    /// was changed, ``evaluate()`` tells.
     @discardableResult
     public func run(
         _ options: RunOptions = RunOptions(),
@@ -153,8 +156,9 @@ public final class Patch: Sendable {
 
     /// Makes the trained weights the model's. Calls in progress finish on the old ones.
     ///
-    /// - Throws: `.guard`, and no change, if the guard does not hold; `.state` if the model
-    ///   changed since the patch began.
+    /// - Throws: no change, and `.guard` if the guard does not hold, `.unchanged` if the weights
+    ///   are the model's already, `.state` if the model changed since the patch began,
+    ///   `.diverged` if a weight is not finite.
     public func commit() throws(Failure) {
         try boundary { try session.commit() }
     }

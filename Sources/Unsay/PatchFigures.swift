@@ -120,6 +120,13 @@ public struct Evaluation: Sendable, Equatable {
     /// Guard pairs against the root.
     public let rootKL: Double
     public let rootFlips: Double
+    /// Whether a weight differs from the model as it was when the patch began.
+    public let changed: Bool
+    /// The step whose weights these are; 0 for those that the patch began with.
+    public let step: Int
+    /// 1; less where a run went back so far from the weights of that step towards its best, for
+    /// the guard did not hold there.
+    public let fraction: Double
 
     init(_ evaluation: Patching.Evaluation) {
         goalMet = evaluation.goalMet
@@ -135,6 +142,9 @@ public struct Evaluation: Sendable, Equatable {
         heldOutLoss = evaluation.heldOutLoss
         rootKL = evaluation.rootKL
         rootFlips = evaluation.rootFlips
+        changed = evaluation.changed
+        step = evaluation.step
+        fraction = evaluation.fraction
     }
 }
 
@@ -144,7 +154,7 @@ public struct Trial: Sendable, Equatable {
     public let alpha: Float
     public let ending: Ending
     public let steps: Int
-    /// Whether the loss was no longer finite.
+    /// Whether a loss, measure or weight was no longer finite.
     public let diverged: Bool
     /// Of the best weights of its run.
     public let evaluation: Evaluation

@@ -38,6 +38,7 @@ private nonisolated(unsafe) let statusNames: [Int32: UnsafePointer<CChar>] = Dic
         (UNSAY_E_MISMATCH, "UNSAY_E_MISMATCH"), (UNSAY_E_STATE, "UNSAY_E_STATE"),
         (UNSAY_E_BUSY, "UNSAY_E_BUSY"), (UNSAY_E_CANCELLED, "UNSAY_E_CANCELLED"),
         (UNSAY_E_GUARD, "UNSAY_E_GUARD"), (UNSAY_E_DIVERGED, "UNSAY_E_DIVERGED"),
+        (UNSAY_E_UNCHANGED, "UNSAY_E_UNCHANGED"),
         (UNSAY_E_MEMORY, "UNSAY_E_MEMORY"), (UNSAY_E_INTERNAL, "UNSAY_E_INTERNAL"),
     ].map { (Int32($0.0.rawValue), permanent($0.1)) })
 

@@ -79,6 +79,9 @@ extension unsay_evaluation {
         held_out_loss = Float(evaluation.heldOutLoss)
         root_kl = Float(evaluation.rootKL)
         root_flips = Float(evaluation.rootFlips)
+        changed = evaluation.changed ? 1 : 0
+        step = Int32(clamping: evaluation.step)
+        fraction = Float(evaluation.fraction)
     }
 }
 

@@ -156,7 +156,8 @@ class Commit:
             done = patch.load_state(self.state)
             patch.rollback() if done == STEPS else patch.step()
             patch.save_state(self.state)
-            patch.commit()
+            if done < STEPS:
+                patch.commit()
         twin.save(self.target)
 
     def check(self) -> str:

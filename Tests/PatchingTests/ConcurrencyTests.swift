@@ -5,7 +5,6 @@ import Patching
 import Support
 import Synchronization
 import T5
-import Tensors
 import Testing
 import Training
 
@@ -101,12 +100,7 @@ struct ConcurrencyTests {
 
     @Test("eight threads see whole snapshots only, while sessions train, commit and revert")
     func serving() throws {
-        let folder =
-            #filePath.split(separator: "/", omittingEmptySubsequences: false)
-            .dropLast(2).joined(separator: "/") + "/Models/tiny-v10"
-        let model = try Model(
-            Checkpoint.open(folder: folder, allowLinks: false), tokenizerPath: nil,
-            workers: Workers(threads: 2))
+        let model = try tinyModel(threads: 2)
         let shared = Shared(model)
         let servers = (0..<8).map { _ in Server(shared) }
         let threads = Self.start(servers.count) { [servers] in servers[$0].serve() }

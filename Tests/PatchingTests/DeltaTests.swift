@@ -4,6 +4,7 @@ import Models
 import Patching
 import Support
 import T5
+import Tensors
 import Testing
 
 private let layout: ParameterLayout = {
@@ -194,6 +195,50 @@ struct DeltaTests {
             let other = #expect(throws: Failure.self) { _ = try Delta.open(path) }
             #expect(other?.sentence == "\(path): expected a delta, which begins with UNSAYDLT")
         }
+    }
+}
+
+@Suite("Deltas on a model")
+struct DeltaOnModelTests {
+    /// A delta whose file promises other weights after it than its changes lead to.
+    private func lying(_ model: Model) throws -> Delta {
+        let weights = try model.weights()
+        let before: WeightReader = { weights.read($0, into: $1) }
+        func after(_ value: Float) -> WeightReader {
+            { index, values in
+                weights.read(index, into: values)
+                if index == 0 { values[0] = value }
+            }
+        }
+        return try Delta.make(
+            layout: model.layout, before: before, after: after(0.5),
+            beforeFingerprint: model.fingerprint(),
+            afterFingerprint: fingerprint(layout: model.layout, read: after(0.25)),
+            metadata: .null)
+    }
+
+    @Test("a delta that does not lead to the weights that it promises is refused, either way")
+    func promises() throws {
+        let model = try tinyModel()
+        let delta = try lying(model)
+        let before = try model.fingerprint()
+        let applied = #expect(throws: Failure.self) { try delta.apply(to: model) }
+        #expect(applied?.status == UNSAY_E_FORMAT)
+        #expect(applied?.sentence == "the delta does not lead to the weights that it promises")
+        #expect(try model.fingerprint() == before)
+        #expect(model.applied.isEmpty)
+        // Taken back from the weights that it promises, it leads to others than those before.
+        let weights = try model.weights()
+        let next = try WeightsSnapshot(
+            model.layout, model.configuration, workers: model.workers
+        ) { index, values in
+            weights.read(index, into: values)
+            if index == 0 { values[0] = 0.25 }
+        }
+        let other = try Model(cloning: model, weights: next)
+        let reverted = #expect(throws: Failure.self) { try delta.revert(from: other) }
+        #expect(reverted?.status == UNSAY_E_FORMAT)
+        #expect(try other.fingerprint() == delta.after)
     }
 }
 

@@ -4,19 +4,8 @@ import Models
 import Patching
 import Support
 import T5
-import Tensors
 import Testing
 import Training
-
-/// The tiny v1.0 model of Tests/Models, opened from its ONNX files.
-private func tinyModel(threads: Int = 1) throws -> Model {
-    let folder =
-        #filePath.split(separator: "/", omittingEmptySubsequences: false)
-        .dropLast(2).joined(separator: "/") + "/Models/tiny-v10"
-    return try Model(
-        Checkpoint.open(folder: folder, allowLinks: false), tokenizerPath: nil,
-        workers: Workers(threads: threads))
-}
 
 private let inputs: [[Int32]] = [
     [5, 9, 33, 12, 1], [7, 8, 1], [21, 22, 23, 24, 25, 26, 1], [14, 3, 99, 1], [40, 41, 42, 1],
@@ -185,12 +174,20 @@ struct SessionTests {
         #expect(status == UNSAY_E_BUSY)
     }
 
-    @Test("cancelling stops the run and leaves the weights of the last whole step")
-    func cancel() throws {
+    @Test(
+        "cancelling stops the run and leaves the weights of the last whole step",
+        arguments: [Float(0), 1])
+    func cancel(gradientClip: Float) throws {
         let model = try tinyModel()
-        let session = try Session(model, reference: nil, options: options())
-        try session.add(try examples(model, avoided: 1))
-        var last: [UInt8] = []
+        func started() throws -> Session {
+            let session = try Session(
+                model, reference: nil, options: options { $0.gradientClip = gradientClip })
+            try session.add(try examples(model, avoided: 1))
+            return session
+        }
+        let whole = try started()
+        for _ in 0..<3 { _ = try whole.step() }
+        let session = try started()
         #expect {
             _ = try session.run(limits(100, every: 100)) { report in
                 if report.step == 3 { session.cancel() }
@@ -198,8 +195,39 @@ struct SessionTests {
             }
         } throws: { ($0 as? Failure)?.status == UNSAY_E_CANCELLED }
         #expect(session.steps == 3)
-        last = try session.fingerprint()
-        #expect(!last.isEmpty)
+        let left = try session.fingerprint()
+        #expect(left == (try whole.fingerprint()), "after \(session.steps) steps")
+        _ = try whole.step()
+        #expect(left != (try whole.fingerprint()), "a fourth step changes something")
+    }
+
+    @Test("a model whose weights are not finite meets no goal, and the weight is named")
+    func notFinite() throws {
+        let tiny = try tinyModel()
+        let weights = try tiny.weights()
+        let poisoned = try WeightsSnapshot(
+            tiny.layout, tiny.configuration, workers: tiny.workers
+        ) { index, values in
+            weights.read(index, into: values)
+            if index == 1 { values[0] = .nan }
+        }
+        let model = try Model(cloning: tiny, weights: poisoned)
+        let session = try Session(model, reference: nil, options: options { $0.maxAvoidP = 1 })
+        let all = try examples(tiny, avoided: 2)
+        try session.add(Array(all[..<4]))
+        try session.addGuard(Array(all[4...]))
+        let calls: [() throws -> Void] = [
+            { _ = try session.run(limits(5, every: 1)) { _ in true } },
+            { _ = try session.evaluate() }, { _ = try session.plan() },
+            { _ = try session.step() }, { try session.commit() },
+        ]
+        let name = tiny.layout.parameters[1].name
+        for call in calls {
+            let failure = #expect(throws: Failure.self) { try call() }
+            #expect(failure?.status == UNSAY_E_DIVERGED)
+            let sentence = failure?.sentence ?? ""
+            #expect(sentence.contains("the model's own \(name) is not finite"), "\(sentence)")
+        }
     }
 
     @Test("every option out of range is refused by name")
@@ -208,6 +236,7 @@ struct SessionTests {
             ("batch_size", { $0.batchSize = 0 }), ("alpha", { $0.alpha = -1 }),
             ("retain", { $0.retain = 1.5 }), ("learning_rate", { $0.learningRate = .nan }),
             ("max_avoid_p", { $0.maxAvoidP = 2 }), ("gradient_clip", { $0.gradientClip = -1 }),
+            ("max_guard_kl", { $0.maxGuardKL = .nan }), ("max_root_kl", { $0.maxRootKL = .nan }),
         ]
         for (name, change) in wrong {
             #expect { try options(change).validate() } throws: {

@@ -103,6 +103,39 @@ struct TokenLossTests {
         }
     }
 
+    @Test(
+        "an id to avoid counts once, however often it is named, in every loss and form",
+        arguments: Array(UNSAY_LOSS_LIKELIHOOD.rawValue...UNSAY_LOSS_NL.rawValue),
+        [UNSAY_LOSS_EXACT, UNSAY_LOSS_PUBLISHED])
+    func once(loss: UInt32, form: unsay_loss_form) throws {
+        let settings = try settings(unsay_loss(rawValue: loss), form, retain: 0.2)
+        for mark in [Int8(-1), 1] {
+            let own: [Int32] = mark < 0 ? [4] : []
+            let twice = TokenTarget(id: 4, mark: mark, alsoAvoid: [9, 11, 9] + own + [11])
+            let once = TokenTarget(id: 4, mark: mark, alsoAvoid: [9, 11])
+            let (a, b) = (run(twice, settings, row(1), row(2)), run(once, settings, row(1), row(2)))
+            #expect(a.loss == b.loss, "\(a.loss), once \(b.loss)")
+            #expect(a.gradient == b.gradient)
+        }
+    }
+
+    @Test(
+        "a NaN or an infinite logit makes loss and gradient NaN, wherever it is",
+        arguments: [Float.nan, .infinity], [0, 4, 22])
+    func notFinite(value: Float, place: Int) throws {
+        for loss in UNSAY_LOSS_LIKELIHOOD.rawValue...UNSAY_LOSS_NL.rawValue {
+            for mark in [Int8(-1), 1] {
+                let settings = try settings(unsay_loss(rawValue: loss))
+                guard settings.columns[mark].kind != .none else { continue }
+                var z = row(1)
+                z[place] = value
+                let found = run(TokenTarget(id: 4, mark: mark), settings, z, row(2))
+                #expect(found.loss.isNaN, "loss \(loss), mark \(mark): \(found.loss)")
+                #expect(found.gradient.allSatisfy { $0.isNaN })
+            }
+        }
+    }
+
     @Test("q' is q without the avoided token: by hand on three tokens")
     func byHand() throws {
         // q = (0.5, 0.25, 0.25), avoid token 0: q' = (0, 0.5, 0.5); p uniform: KL = ln 1.5.

@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 import Unsay
 
@@ -77,13 +78,17 @@ struct PatchTests {
 
     @Test("every option of a patch reaches the session, whose delta tells them")
     func options() throws {
+        let model = try tiny()
+        let (reference, root) = (try changed(1), try changed(2))
         let options = PatchOptions {
             $0.loss = .rll
             $0.form = .published
             $0.optimizer = .sgd
             $0.schedule = .inverseSqrt
             $0.scope = .tensors(["decoder.*"])
+            $0.compute = .bf16
             $0.batchSize = 3
+            $0.microBatchSize = 2
             $0.warmupSteps = 4
             $0.decaySteps = 5
             $0.alpha = 6
@@ -97,23 +102,72 @@ struct PatchTests {
             $0.maxAvoidP = 0.375
             $0.maxGuardKL = 9
             $0.maxGuardFlips = 0.625
+            $0.maxRootKL = 11
+            $0.recompute = true
             $0.loraRank = 2
             $0.loraAlpha = 10
             $0.seed = .max
             $0.keepExamples = true
+            $0.reference = reference
+            $0.root = root
         }
-        let metadata = try tiny().patch(options).delta().metadata
+        func hexadecimal(_ model: Model) throws -> String {
+            try model.fingerprint().map { String(format: "%02x", $0) }.joined()
+        }
         let told = [
             #""loss":"rll""#, #""form":"published""#, #""optimizer":"sgd""#,
             #""schedule":"inverse_sqrt""#, #""scope":"tensors""#, #""tensors":["decoder.*"]"#,
-            #""batch_size":3"#, #""warmup_steps":4"#, #""decay_steps":5"#, #""alpha":6"#,
-            #""retain":0.25"#, #""learning_rate":0.5"#, #""momentum":0.75"#,
-            #""weight_decay":0.125"#, #""z_loss":7"#, #""dropout":0.0625"#, #""gradient_clip":8"#,
-            #""max_avoid_p":0.375"#, #""max_guard_kl":9"#, #""max_guard_flips":0.625"#,
-            #""lora_rank":2"#, #""lora_alpha":10"#, #""seed":"18446744073709551615""#,
-            #""examples":[]"#,
+            #""compute":"bf16""#, #""batch_size":3"#, #""micro_batch_size":2"#,
+            #""warmup_steps":4"#, #""decay_steps":5"#, #""alpha":6"#, #""retain":0.25"#,
+            #""learning_rate":0.5"#, #""momentum":0.75"#, #""weight_decay":0.125"#,
+            #""z_loss":7"#, #""dropout":0.0625"#, #""gradient_clip":8"#, #""max_avoid_p":0.375"#,
+            #""max_guard_kl":9"#, #""max_guard_flips":0.625"#, #""max_root_kl":11"#,
+            #""recompute":true"#, #""lora_rank":2"#, #""lora_alpha":10"#,
+            #""seed":"18446744073709551615""#, #""keep_examples":true"#,
+            #""reference":"\#(try hexadecimal(reference))""#,
+            #""root":"\#(try hexadecimal(root))""#,
         ]
-        for option in told { #expect(metadata.contains(option), "\(option) in \(metadata)") }
+        // None is left out here: each differs from its default.
+        let properties = Mirror(reflecting: options).children
+        let defaults = Mirror(reflecting: PatchOptions()).children
+        for (property, usual) in zip(properties, defaults) {
+            let value = "\(property.value)"
+            #expect(value != "\(usual.value)", "\(property.label ?? ""): \(value)")
+        }
+        // And each is told, a scope of tensors twice: by its kind and by their names.
+        #expect(properties.count + 1 == told.count)
+        let metadata = try model.patch(options).delta().metadata
+        for option in told {
+            // A whole member of the object, not the beginning of one.
+            let isThere = ["{", ","].contains { start in
+                ["}", ","].contains { end in metadata.contains(start + option + end) }
+            }
+            #expect(isThere, "\(option) in \(metadata)")
+        }
+    }
+
+    /// A model that differs a little.
+    private func changed(_ seed: Int) throws -> Model {
+        let model = try tiny()
+        try model.finetune(
+            [(input: text, output: "files")], steps: seed, PatchOptions { $0.learningRate = 1e-3 })
+        return model
+    }
+
+    @Test("a commit of nothing says so, and an evaluation whose weights these are")
+    func unchanged() throws {
+        let model = try tiny()
+        let output = try model.generate(text, short)
+        let patch = try model.patch(PatchOptions { $0.maxAvoidP = 0 })
+        try patch.add(text, output, marks: output.marks)
+        #expect {
+            try patch.commit()
+        } throws: { ($0 as? Failure)?.status == .unchanged }
+        #expect(try !patch.evaluate().changed)
+        try patch.step()
+        let evaluation = try patch.evaluate()
+        #expect(evaluation.changed && evaluation.step == 1 && evaluation.fraction == 1)
+        try patch.commit()
     }
 
     @Test("options of a patch and of a run out of range are refused by the names of unsay.h")
@@ -160,6 +214,10 @@ struct PatchTests {
         #expect(throws: Failure.self) {
             try patch.add(text, output, alsoAvoid: [(position: 99, id: 5)])
         }
+        #expect {
+            let ignoring = [Mark.ignore] + output.marks.dropFirst()
+            try patch.add(text, output, marks: ignoring, alsoAvoid: [(position: 0, id: 5)])
+        } throws: { "\($0)".contains("also_avoid avoids 5 at position 0") }
         #expect {
             try patch.run()
         } throws: { ($0 as? Failure)?.status == .state }

@@ -124,20 +124,41 @@ static void on_line(void *context, unsay_log_level level, const char *line) {
     ++*lines;
 }
 
-/* A commit, here of nothing, logs one line at INFO. */
-static void story_log(unsay_model *model) {
+/* A commit logs one line at INFO; one of nothing says so and logs none. */
+static void story_log(unsay_model *opened) {
+    unsay_model *model = NULL;
     unsay_session *session = NULL;
+    unsay_example example;
+    unsay_evaluation found = {.struct_size = sizeof found};
     size_t lines = 0;
-    OK(unsay_session_create(model, NULL, &session));
+    memset(&example, 0, sizeof example);
+    example.input = unsay_text("summarize: a library");
+    example.output = unsay_text("a small package");
+    OK(unsay_model_clone(opened, &model));
+    unsay_session_options options;
+    unsay_session_options_init(&options, sizeof options);
+    options.loss = UNSAY_LOSS_LIKELIHOOD;
+    OK(unsay_session_create(model, &options, &session));
+    OK(unsay_session_add(session, &example, 1));
     unsay_set_log(on_line, &lines, UNSAY_LOG_INFO);
+    EXPECT(UNSAY_E_UNCHANGED, unsay_session_commit(session));
+    OK(unsay_session_evaluate(session, &found));
+    HOLD(lines == 0 && found.changed == 0 && found.step == 0 && found.fraction == 1);
+    OK(unsay_session_step(session, NULL));
+    OK(unsay_session_evaluate(session, &found));
+    HOLD(found.changed == 1 && found.step == 1 && found.fraction == 1);
     OK(unsay_session_commit(session));
     HOLD(lines == 1);
+    EXPECT(UNSAY_E_UNCHANGED, unsay_session_commit(session));
     unsay_set_log(on_line, &lines, UNSAY_LOG_WARNING);
+    OK(unsay_session_step(session, NULL));
     OK(unsay_session_commit(session));
     unsay_set_log(NULL, NULL, UNSAY_LOG_DEBUG);
+    OK(unsay_session_step(session, NULL));
     OK(unsay_session_commit(session));
     HOLD(lines == 1);
     unsay_session_close(session);
+    unsay_model_close(model);
 }
 
 void story_callbacks(unsay_model *model) {

@@ -62,7 +62,8 @@ static unsay_action count_trial(void *context, const unsay_trial *trial) {
     return UNSAY_CONTINUE;
 }
 
-/* A session whose guard allows any drift: this is about calls, not about quality. */
+/* A session whose guard allows any drift and whose goal is out of reach: this is about
+ * calls, not about quality. */
 static unsay_session *begin(unsay_model *model, unsay_session_options *options) {
     unsay_session_options_init(options, sizeof *options);
     HOLD(options->loss == UNSAY_LOSS_FF && options->batch_size == 16 &&
@@ -70,6 +71,7 @@ static unsay_session *begin(unsay_model *model, unsay_session_options *options) 
     options->learning_rate = 1e-3f;
     options->max_guard_kl = 1000;
     options->max_guard_flips = 1;
+    options->max_avoid_p = 0;
     unsay_session *session = NULL;
     OK(unsay_session_create(model, options, &session));
     return session;
@@ -211,6 +213,8 @@ void story_plan(unsay_model *model, const char *scratch) {
     OK(unsay_session_add(again, pair, 1));
     EXPECT(UNSAY_E_MISMATCH, unsay_session_load(again, path, NULL));
     OK(unsay_session_add(again, pair + 1, added - 1));
+    EXPECT(UNSAY_E_MISMATCH, unsay_session_load(again, path, NULL));
+    OK(unsay_session_add_held_out(again, pair, 1));
     int32_t steps = 0;
     OK(unsay_session_load(again, path, &steps));
     HOLD(steps == 1);

@@ -39,7 +39,7 @@ def flagged(tiny, tmp_path):
     return lines(tmp_path / "flagged.jsonl", *records)
 
 
-GOAL = ("--learning-rate", 0.05, "--max-steps", 40, "--evaluate-every", 2, "--max-avoid-p", 0.5)
+GOAL = ("--learning-rate", 0.05, "--max-steps", 40, "--evaluate-every", 2, "--max-avoid-p", 0.01)
 
 
 # Generate
@@ -163,17 +163,34 @@ def test_a_guard_that_breaks_writes_nothing_and_is_status_3(command, flagged, tm
     guard = lines(tmp_path / "guard.jsonl", *TEXTS)
     command(
         "patch", TINY, flagged, "--learning-rate", 1, "--max-steps", 2, "--select", "last",
-        "--evaluate-every", 5, "--guard", guard, "--max-guard-kl", 1e-9, "--max-new-tokens", 6,
-        "--scope", "all", "--delta", "a.unsay", "--save", "patched", status=0,
+        "--evaluate-every", 5, "--guard", guard, "--max-guard-kl", 0, "--max-new-tokens", 6,
+        "--scope", "all", "--max-avoid-p", 0, "--delta", "a.unsay", "--save", "patched",
+        "--report", "report.html", status=3,
     )  # fmt: skip
     # The run itself went back to the best weights at which the guard held: none changed.
-    assert unsay.Delta.open(tmp_path / "a.unsay").info.changed_count == 0
+    assert "nothing has changed, for wherever the guard held" in command.err
+    assert not (tmp_path / "a.unsay").exists() and not (tmp_path / "patched").exists()
+    assert "unchanged" in (tmp_path / "report.html").read_text()
     command(
         "patch", TINY, flagged, "--max-steps", 1, "--require-goal", "--max-avoid-p", 0,
         "--delta", "b.unsay", "--save", "other", status=3,
     )  # fmt: skip
     assert "goal was not met" in command.err
     assert not (tmp_path / "b.unsay").exists() and not (tmp_path / "other").exists()
+
+
+def test_a_patch_whose_goal_is_met_already_says_so_and_writes_the_model_as_it_is(
+    command, tiny, flagged, tmp_path
+):
+    told = command("patch", TINY, flagged, "--max-avoid-p", 1, "--delta", "a.unsay",
+                   "--save", "same", "--json")  # fmt: skip
+    facts = json.loads(told)
+    assert (facts["ending"], facts["steps"]) == ("goal", 0)
+    assert facts["evaluation"]["changed"] is False
+    assert "met before any training: nothing has changed" in command.err
+    assert unsay.Delta.open(tmp_path / "a.unsay").info.changed_count == 0
+    with unsay.open(tmp_path / "same") as same:
+        assert same.fingerprint() == tiny.fingerprint()
 
 
 # Apply, revert, info

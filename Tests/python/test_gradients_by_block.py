@@ -89,14 +89,22 @@ def test_the_prediction_is_less_by_the_gradients_of_the_blocks():
     assert abs(found - expected) < 0.01 * expected, f"{found} bytes less, {expected} expected"
 
 
-def test_a_loss_that_is_not_finite_moves_nothing():
+@pytest.mark.parametrize("clip", [0.0, HELD], ids=["by block", "held"])
+def test_a_loss_that_is_not_finite_moves_nothing(clip):
+    options = {"scope": "all", "optimizer": "sgd", "gradient_clip": clip, "max_guard_kl": 1e9}
     with (
         unsay.open(MODELS / "tiny-v10") as model,
-        model.patch(
-            scope="all", optimizer="sgd", learning_rate=1e30, gradient_clip=0.0, max_guard_kl=1e9
-        ) as patch,
+        model.patch(learning_rate=1e30, **options) as patch,
     ):
         patch.add([5, 6, 7, 1], [8, 9, 10], marks=[-1, 1, 1])
+        found = [model.fingerprint()]
         with pytest.raises(unsay.DivergedError, match="lower the learning rate"):
             for _ in range(5):
                 patch.step()
+                with patch.model() as trained:
+                    found.append(trained.fingerprint())
+        with patch.model() as trained:
+            left = trained.fingerprint()
+        # The step whose loss was not finite moved nothing, and the one before had gone too far.
+        assert len(found) > 1, "the test needs a step that goes too far"
+        assert left == found[-2], f"{left} is step {found.index(left) if left in found else '?'}"

@@ -108,12 +108,12 @@ def test_a_sweep_tries_every_pair_and_keeps_the_best(tiny):
 
 
 def test_a_sweep_whose_guard_never_holds_changes_nothing(tiny):
-    with tiny.patch(max_guard_kl=1e-9) as patch:
+    with tiny.patch(max_guard_kl=0.0, max_guard_flips=1.0, max_avoid_p=0.0) as patch:
         add(patch)
         patch.guard(PAIRS[8:])
         sweep = patch.sweep(learning_rates=[1e-2], max_steps=5, evaluate_every=5)
         # The run itself went back to its start, where the guard holds.
-        assert sweep.trials[0].ending == "guard"
+        assert sweep.trials[0].ending == "guard" and sweep.chosen is None
         assert patch.evaluate().guard_kl == 0
 
 

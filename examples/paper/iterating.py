@@ -78,13 +78,14 @@ def _update(
     )
     with start(model, protocol, trial, chosen, {}, root=root) as patch:
         done = patch.load_state(state) if state.exists() else 0
-        patch.run(
+        report = patch.run(
             max_steps=max(0, protocol.steps - done),
             evaluate_every=protocol.evaluate_every,
             state_path=state,
             save_every=protocol.evaluate_every,
         )
         change = patch.delta()
-        patch.commit()
+        if report.evaluation.changed:
+            patch.commit()
     change.save(delta)
     state.unlink(missing_ok=True)

@@ -39,6 +39,7 @@ from .errors import (
     OutOfMemoryError,
     StateError,
     TextError,
+    UnchangedError,
     UnsupportedError,
 )
 from .losses import token_losses
@@ -72,7 +73,7 @@ __all__ = [
     "GenerateOptions", "GenerationDefaults", "Gradients", "GuardError", "IOFailure",
     "InternalError", "MismatchError", "Model", "ModelInfo", "NotFoundError", "OutOfMemoryError",
     "Output", "Patch", "PatchReport", "Plan", "PlannedMark", "Report", "StateError", "Step",
-    "Sweep", "TensorChange", "TensorInfo", "TextError", "Trial", "UnsupportedError", "Verification",
-    "VerifiedInput", "build_info", "marks", "open", "open_buffers", "token_losses", "verify",
-    "version",
+    "Sweep", "TensorChange", "TensorInfo", "TextError", "Trial", "UnchangedError",
+    "UnsupportedError", "Verification", "VerifiedInput", "build_info", "marks", "open",
+    "open_buffers", "token_losses", "verify", "version",
 ]  # fmt: skip

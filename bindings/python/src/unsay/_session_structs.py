@@ -159,7 +159,9 @@ class Evaluation(Structure):
         ("held_out_loss", c_float),
         ("root_kl", c_float),
         ("root_flips", c_float),
-        ("reserved", c_int32),
+        ("changed", c_int32),
+        ("step", c_int32),
+        ("fraction", c_float),
     ]
 
 

@@ -58,7 +58,8 @@ def to_step(raw: Any) -> Step:
 def to_evaluation(raw: Any) -> Evaluation:
     skipped = ("struct_size", "reserved")
     values = {name: getattr(raw, name) for name, _ in raw._fields_ if name not in skipped}
-    values["goal_met"], values["guard_held"] = bool(raw.goal_met), bool(raw.guard_held)
+    for name in ("goal_met", "guard_held", "changed"):
+        values[name] = bool(values[name])
     return Evaluation(**values)
 
 

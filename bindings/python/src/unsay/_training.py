@@ -151,7 +151,8 @@ class TrainableModel(BaseModel):
                 save_every=save_every,
                 progress=progress,
             )
-            patch.commit()
+            if report.evaluation.changed:
+                patch.commit()
         return report
 
     # What was changed

@@ -14,7 +14,7 @@ __all__ = [
     "ArgumentError", "ArgumentTypeError", "BusyError", "CancelledError", "CapacityError",
     "ClosedError", "DivergedError", "Error", "FormatError", "GuardError", "IOFailure",
     "InternalError", "MismatchError", "NotFoundError", "OutOfMemoryError", "StateError",
-    "TextError", "UnsupportedError",
+    "TextError", "UnchangedError", "UnsupportedError",
 ]  # fmt: skip
 
 
@@ -113,6 +113,12 @@ class DivergedError(Error, FloatingPointError):
     status = -35
 
 
+class UnchangedError(StateError):
+    """Nothing to commit: the trained weights are the model's already."""
+
+    status = -36
+
+
 class OutOfMemoryError(Error, MemoryError):
     """The library could not get the memory it needs."""
 
@@ -130,7 +136,7 @@ _BY_STATUS: Dict[int, Type[Error]] = {
     for kind in (
         ArgumentError, CapacityError, TextError, NotFoundError, IOFailure, FormatError,
         UnsupportedError, MismatchError, StateError, BusyError, CancelledError, GuardError,
-        DivergedError, OutOfMemoryError, InternalError,
+        DivergedError, UnchangedError, OutOfMemoryError, InternalError,
     )
 }  # fmt: skip
 

@@ -45,7 +45,7 @@ class Patch(Owner):
             patch.add("input", "the unwanted output", avoid=["unwanted"])
             patch.guard([("another input", "its output, which must stay")])
             report = patch.run(max_steps=50)
-            if report.ending == "goal":
+            if report.ending == "goal" and report.evaluation.changed:
                 patch.commit()
     """
 
@@ -97,7 +97,8 @@ class Patch(Owner):
 
         `extent` says which tokens of each matched run to avoid: "all", "first" (which
         also lowers every other continuation that starts alike) or "last" (narrowest).
-        `also_avoid` maps positions of the output to more token ids to avoid there.
+        `also_avoid` maps positions of the output, none of them ignored, to more token ids to
+        avoid there, each of which counts once.
         An `Output` of `generate` may stand for its text: its very ids are used.
 
         Raises `ArgumentError` if `avoid` or `better` matches nothing: a patch that
@@ -194,14 +195,16 @@ class Patch(Owner):
         progress: Progress = None,
     ) -> Report:
         """Trains until the goal is met, nothing improves any more, the guard is about to
-        break, or steps run out.
+        break, or steps run out. Where the goal is met at the start, no step is taken.
 
         Every `evaluate_every` steps it measures; of the evaluations at which the guard held
         the weights return to the best: by `select` that with the lowest probability of
         avoided tokens ("avoid_p", of held-out outputs if there are any), with the lowest
         held-out loss ("loss"), or the "last". `patience` evaluations without a better one
-        end the run. `state_path` receives the whole state every `save_every` steps, for
-        `load_state`.
+        end the run. Where the guard breaks, the run goes half of the way back to the best
+        weights, a quarter, and so on, and ends at the first that hold it and are better;
+        `changed`, `step` and `fraction` of the report's evaluation say what was kept.
+        `state_path` receives the whole state every `save_every` steps, for `load_state`.
 
         `progress` is True for a bar on stderr, or a function called with each `Step`:
         returning False ends the run with the weights of that step, and what it raises comes
@@ -231,8 +234,9 @@ class Patch(Owner):
         progress: Progress = None,
     ) -> Sweep:
         """Runs every pair of a learning rate and an alpha from where the patch stands, and
-        keeps the best: of those whose guard holds, the one that `select` scores lowest, as
-        `run` does. Empty: the patch's own alone."""
+        keeps the best: of those whose guard holds and that changed something, or had met the
+        goal already, the one that `select` scores lowest, as `run` does. Empty: the patch's
+        own alone."""
         values = {
             "max_steps": max_steps,
             "evaluate_every": evaluate_every,
@@ -319,8 +323,9 @@ class Patch(Owner):
     def commit(self) -> None:
         """Makes the trained weights the model's, if the guard holds.
 
-        Raises `GuardError`, and changes nothing, if it does not; `StateError` if the
-        model changed since the patch began.
+        Raises `GuardError`, and changes nothing, if it does not; `UnchangedError`, a
+        `StateError`, if the weights are the model's already; `StateError` if the model
+        changed since the patch began; `DivergedError` if a weight is not finite.
         """
         self._session.commit()
 

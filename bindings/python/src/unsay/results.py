@@ -186,6 +186,13 @@ class Evaluation:
     root_kl: float = 0.0
     root_flips: float = 0.0
     """The guard's drift from the root model."""
+    changed: bool = False
+    """True if a weight differs from the model as it was when the patch began."""
+    step: int = 0
+    """The step whose weights these are; 0 for those that the patch began with."""
+    fraction: float = 1.0
+    """Less than 1 where the guard broke at that step and the run went back so far towards the
+    best weights before."""
 
     def __str__(self) -> str:
         return (
@@ -279,7 +286,7 @@ class Sweep:
 
     trials: List[Trial]
     chosen: Optional[int]
-    """None if no trial held the guard: then the weights are as before."""
+    """None if no trial held the guard and changed anything: then the weights are as before."""
 
     @property
     def best(self) -> Optional[Trial]:
@@ -301,9 +308,16 @@ class Report:
     """Every step of the run."""
 
     def __str__(self) -> str:
+        found = self.evaluation
+        if not found.changed:
+            kept = "nothing has changed"
+        elif found.fraction < 1:
+            kept = f"kept {found.fraction:g} of the way to step {found.step}"
+        else:
+            kept = f"kept step {found.step}"
         return (
-            f"ended by {self.ending} after {self.steps} steps, {self.seconds:.1f} s: "
-            f"{self.evaluation}"
+            f"ended by {self.ending} after {self.steps} steps, {self.seconds:.1f} s, {kept}: "
+            f"{found}"
         )
 
 

@@ -56,7 +56,9 @@ examples:
       --delta no-simple.unsay --report report.html
   unsay patch models/debsum flagged.jsonl --guard guard.jsonl --save models/patched
 
-Exit status 3: the guard does not hold, or --require-goal and the goal was not met.
+Exit status 3, and no delta or folder: the guard does not hold, nothing has changed, or
+--require-goal and the goal was not met. If the goal was met before any training, the status is
+0, and what was asked for is written as it is.
 """
 
 
@@ -210,7 +212,8 @@ def _train(
                 delta.save(options.delta)
             written["delta"] = str(options.delta)
         if options.save is not None:
-            patch.commit()
+            if report.evaluation.changed:
+                patch.commit()
             model.save(options.save, allow_rounding=options.allow_rounding)
             written["folder"] = str(options.save)
     if options.report is not None:
@@ -223,6 +226,8 @@ def _train(
             raise
         written["report"] = str(options.report)
     _tell(report, written, options)
+    if refusal is None and not report.evaluation.changed:
+        note("the goal was met before any training: nothing has changed")
     if refusal is not None:
         note(refusal)
         return LIMIT
@@ -236,6 +241,13 @@ def _refusal(report: Report, options: argparse.Namespace) -> Optional[str]:
             f"the guard does not hold (KL {found.guard_kl:.4f} nats a token, "
             f"{found.guard_flips:.1%} flipped): no delta or folder was written"
         )
+    if not found.changed and not found.goal_met:
+        reason = (
+            "wherever the guard held, nothing was better than the model as it is"
+            if report.ending == "guard"
+            else "no step was better than the model as it is"
+        )
+        return f"nothing has changed, for {reason}: no delta or folder was written"
     if options.require_goal and not found.goal_met:
         return (
             f"the goal was not met (the worst flagged token has probability "
