@@ -85,7 +85,7 @@ extension Delta {
         let shape = try (0..<rank).map { _ in
             // The weight's bytes, 4 a value, can be counted.
             let dimension = try file.count("\(name): dimension", in: 1...Int.max / 4 / count)
-            count *= dimension
+            count *= dimension  // checked: by the range of the dimension
             return dimension
         }
         let changed = try file.count("\(name): number of changed values", in: 1...count)

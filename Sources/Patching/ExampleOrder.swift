@@ -16,7 +16,7 @@ struct ExampleOrder {
             if pending.isEmpty {
                 var generator = SplitMix64(state: seed &+ epoch &* 0x9E37_79B9_7F4A_7C15)
                 pending = Array(0..<count).shuffled(using: &generator)
-                epoch &+= 1
+                epoch += 1
             }
             let taken = min(size - batch.count, pending.count)
             batch += pending.prefix(taken)
@@ -42,6 +42,6 @@ struct ExampleOrder {
         }
         self.seed = seed
         self.pending = pending
-        epoch = try saved.bits("order.epoch")
+        epoch = try saved.bits("order.epoch", in: 0...1 << 53)
     }
 }

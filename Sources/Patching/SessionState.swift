@@ -36,11 +36,16 @@ extension Session {
                 "score": best.score.map { .string(String($0.bitPattern)) } ?? .null,
             ])
         }
+        guard buffers.allSatisfy(\.isFinite) else {
+            throw Failure(
+                UNSAY_E_DIVERGED,
+                "step \(steps): a weight or the optimizer's state is no longer finite: not saved")
+        }
         var file = Self.format.writer(version: 1)
         file.append(.object(fields))
         for buffer in buffers {
-            file.append(
-                borrowing: UnsafeRawBufferPointer(start: buffer.base, count: 4 * buffer.count))
+            let values = UnsafeBufferPointer(start: UnsafePointer(buffer.base), count: buffer.count)
+            file.append(borrowing: UnsafeRawBufferPointer(values))
         }
         try withExtendedLifetime(buffers) { try file.write(to: path) }
     }
@@ -51,10 +56,15 @@ extension Session {
     ///   session, torn or damaged, `UNSAY_E_NOT_FOUND`, `UNSAY_E_IO`, `UNSAY_E_MEMORY`: then
     ///   nothing has changed.
     package func load(from path: String) throws {
-        try exclusively { try load(Files.read(path, limit: 1 << 42), named: path) }
+        try load(Files.read(path, limit: 1 << 42), named: path)
     }
 
-    private func load(_ bytes: Bytes, named name: String) throws {
+    /// Goes back to a session that is in memory; see `load(from:)`.
+    package func load(_ bytes: Bytes, named name: String) throws {
+        try exclusively { try restore(bytes, named: name) }
+    }
+
+    private func restore(_ bytes: Bytes, named name: String) throws {
         let training = try prepare()
         var file = try Self.format.reader(of: bytes, named: name)
         let saved = SavedFields(json: try file.json("JSON"), file: file)
@@ -118,9 +128,9 @@ struct SavedFields {
     }
 
     /// 64 bits that are written as a string.
-    func bits(_ path: String) throws -> UInt64 {
-        guard let bits = field(path)?.string.flatMap(UInt64.init) else {
-            throw damaged(path, expected: "a whole number as a string")
+    func bits(_ path: String, in range: ClosedRange<UInt64> = 0...UInt64.max) throws -> UInt64 {
+        guard let bits = field(path)?.string.flatMap(UInt64.init), range.contains(bits) else {
+            throw damaged(path, expected: "a whole number in \(range) as a string")
         }
         return bits
     }

@@ -27,6 +27,11 @@ package final class FloatBuffer: @unchecked Sendable {
 
     deinit { free(base) }
 
+    /// Whether every float is a number, and no infinity.
+    package var isFinite: Bool {
+        UnsafeBufferPointer(start: base, count: count).allSatisfy(\.isFinite)
+    }
+
     /// From this size on, memory is asked for in huge pages: weights are then read through
     /// fewer page tables.
     private static let hugePage = 2 << 20
