@@ -159,7 +159,7 @@ STATE = {"state_path": "/tmp/unsay-seed.state", "save_every": 3}
 
 
 def delta_seeds():
-    for index, patch in enumerate(patches(max_avoid_p=0)):
+    for index, patch in enumerate(patches(max_avoid_p=0, keep_examples=True)):
         patch.delta().save("/tmp/unsay-seed.delta")
         yield f"tiny-{index}", Path("/tmp/unsay-seed.delta").read_bytes()[:-32]
 

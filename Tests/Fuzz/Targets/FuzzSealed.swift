@@ -38,8 +38,8 @@ private func require(_ holds: Bool, _ law: String) {
 }
 
 extension FuzzTarget {
-    /// Applies a delta to the model and takes it back. The fingerprints that it leads from and
-    /// to are made right, so that only what it changes decides.
+    /// Applies a delta to the model, takes it back, and trains its examples anew. The
+    /// fingerprints that it leads from and to are made right, so that only what it changes decides.
     static func apply(delta bytes: UnsafeRawBufferPointer) throws {
         var content = Array(bytes)
         let claimed = try Delta.parse(withDigest(content), named: "delta")
@@ -62,6 +62,10 @@ extension FuzzTarget {
             require(try model.fingerprint() == after, "a delta that is refused changes nothing")
             throw error
         }
+        guard again.metadata["examples"] != nil else { return }
+        let session = try Session(rebasing: again, on: model)
+        _ = try session.step()
+        require(try !session.report(ReportOptions()).html.isEmpty, "a report is a page")
     }
 
     /// Reads a classifier, whose encoder is made that of the model, and finds spans with it.
