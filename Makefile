@@ -260,6 +260,7 @@ lint: $(VENV)/ready ## formatters as judges, type checks, header rules, floors
 	scripts/check_header.sh
 	$(PYTHON) scripts/check_floors.py
 	$(PYTHON) scripts/check_tuples.py
+	$(PYTHON) scripts/check_arithmetic.py
 
 clean: ## remove what was built
 	rm -rf $(SCRATCH) build $(PACKAGED) $(VENV) $(PEERS)

@@ -174,8 +174,8 @@ let package = Package(
         .target(
             name: "FuzzTargets",
             dependencies: [
-                "Patching", "Classifying", "Decoding", "Models", "T5", "Tokenizers", "Tensors",
-                "Support", "CUnsay",
+                "Patching", "Classifying", "Decoding", "Training", "Models", "T5", "Tokenizers",
+                "Tensors", "Support", "CUnsay",
             ],
             path: "Tests/Fuzz/Targets", swiftSettings: swift),
         .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: swift),

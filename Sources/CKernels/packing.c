@@ -186,8 +186,9 @@ static void pack_int8(const anywhere *from, size_t output_stride, size_t depth_s
         float most = 0;
         for (size_t k = 0; k < depth; k++) {
             float size = __builtin_fabsf(row[k * depth_stride]);
-            most = size > most ? size : most;
+            most = size > most || size != size ? size : most;
         }
+        /* A column that holds what is no number gives none. */
         column_units[n] = most / 127;
         inverses[n] = most > 1e-30f ? 127 / most : 0;
     }
@@ -199,7 +200,7 @@ static void pack_int8(const anywhere *from, size_t output_stride, size_t depth_s
             uint8_t *bytes = (uint8_t *)units[n];
             for (size_t k = 0; k < length; k++) {
                 float whole = row[k * depth_stride] * inverses[n] + magic - magic;
-                bytes[k] = (uint8_t)((int)whole + 128);
+                bytes[k] = (uint8_t)((whole == whole ? (int)whole : 0) + 128);
             }
             for (size_t k = length; k % 4 != 0; k++) bytes[k] = 128;
         }

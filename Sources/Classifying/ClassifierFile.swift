@@ -17,8 +17,13 @@ extension Classifier {
     ///   file is no classifier, torn or damaged; `UNSAY_E_UNSUPPORTED` if it is of a later
     ///   version; `UNSAY_E_MISMATCH` if it was trained on another encoder.
     package convenience init(_ model: Model, opening path: some PathConvertible) throws {
-        let file = try ClassifierFile(
-            parsing: Files.read(path, limit: ClassifierFile.largest), named: "\(path.path)")
+        try self.init(
+            model, parsing: Files.read(path, limit: ClassifierFile.largest), named: "\(path.path)")
+    }
+
+    /// Reads a classifier from a file's bytes; see `init(_:opening:)`.
+    package convenience init(_ model: Model, parsing bytes: Bytes, named path: String) throws {
+        let file = try ClassifierFile(parsing: bytes, named: path)
         let width = model.configuration.dModel
         guard file.head.weights.count == width else {
             throw Failure(
@@ -43,7 +48,7 @@ package struct ClassifierFile: Equatable {
     /// Of states; a file of 8 MB.
     private static let widest = 1 << 20
     /// 108: all but means and weights, as docs/classifier.md has it.
-    package static let largest = 108 + 8 * widest
+    package static let largest = 108 + 8 * widest  // checked: constants
 
     package let head: LinearHead
     package let facts: ClassifierFacts

@@ -14,10 +14,11 @@ package struct ClassifierOptions: Sendable {
 
     /// - Throws: `UNSAY_E_ARGUMENT` naming the option as unsay.h does.
     package func validate() throws {
+        let range = 1...Int(Int32.max)
         for (name, value) in [
             ("passes", passes), ("batch_size", batchSize), ("max_ids", maxIDs),
-        ] where value < 1 {
-            throw Failure(UNSAY_E_ARGUMENT, "\(name) is \(value); it must be 1 or more")
+        ] where !range.contains(value) {
+            throw Failure(UNSAY_E_ARGUMENT, "\(name) is \(value); it must be in \(range)")
         }
         guard learningRate > 0, learningRate.isFinite else {
             throw Failure(

@@ -88,7 +88,7 @@ extension Delta {
         let shape = try (0..<rank).map { _ in
             // The weight's bytes, 4 a value, can be counted.
             let dimension = try file.count("\(name): dimension", in: 1...Int.max / 4 / count)
-            count *= dimension
+            count *= dimension  // checked: by the range of the dimension
             return dimension
         }
         // A head of its own is a change even where it holds what the table does.

@@ -45,6 +45,6 @@ struct ExampleOrder {
         }
         self.seed = seed
         self.pending = pending
-        epoch = try saved.bits("order.epoch")
+        epoch = try saved.bits("order.epoch", in: 0...1 << 53)
     }
 }

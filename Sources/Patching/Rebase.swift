@@ -45,6 +45,7 @@ extension SessionOptions {
             if let value = json[name]?.double { target = Float(value) }
         }
         func number(_ name: String, _ target: inout Int) {
+            // checked: by `validate`, when the session is made
             if let value = json[name]?.int { target = value }
         }
         func choice(_ name: String, of names: [String]) -> UInt32? {

@@ -179,6 +179,8 @@ extension Session {
                 change += difference * difference
                 weight += Double(before[i]) * Double(before[i])
             }
+            // A weight that is no number any more has changed by more than any other.
+            if change.isNaN { change = .infinity }
             if change > 0 {
                 found.append(
                     Report.TensorChange(

@@ -76,12 +76,15 @@ extension Report {
                 p: isHeldOut ? evaluation.heldOutAvoidPAfter : evaluation.avoidPAfter,
                 kl: hasGuard ? evaluation.guardKL : evaluation.keepKL
             )
-        }
+        }.filter { $0.p.isFinite && $0.kl.isFinite }
         guard points.count > 1 else { return "" }
         let mostP = max(points.map(\.p).max() ?? 0, 1e-12)
         let mostKL = max(points.map(\.kl).max() ?? 0, 1e-12)
         func place(_ point: (step: Int, p: Double, kl: Double)) -> (String, String) {
-            (rounded(60 + 500 * (1 - point.p / mostP)), rounded(250 - 220 * point.kl / mostKL))
+            (
+                rounded(60 + 500 * (1 - part(point.p, of: mostP))),
+                rounded(250 - 220 * part(point.kl, of: mostKL))
+            )
         }
         let line = points.map { place($0) }.map { "\($0),\($1)" }.joined(separator: " ")
         let dots = points.map { point in
@@ -125,8 +128,9 @@ extension Report {
         guard let most = tensors.first?.change, most > 0 else { return "" }
         let rows = tensors.prefix(Self.mostShown).map { tensor in
             "<tr><td>\(escaped(tensor.name))<div class=\"bar\" style=\"width:"
-                + "\(rounded(100 * tensor.change / most))%\"></div></td>"
-                + "<td>\(percent(tensor.change / max(tensor.weight, 1e-30)))</td></tr>"
+                + "\(rounded(100 * part(tensor.change, of: most)))%\"></div></td><td>"
+                + (tensor.weight == 0 ? "was 0" : percent(tensor.change / tensor.weight))
+                + "</td></tr>"
         }
         return "<h2>Weights by size of change</h2><p class=\"where\">L2 norm of the change; "
             + "beside it, its share of the weight's own.</p><table>\(rows.joined())</table>"
@@ -158,11 +162,21 @@ private func escaped(_ text: String) -> String {
     return out
 }
 
-/// With one digit after the point.
+/// With one digit after the point; numbers beyond all measure as Swift spells them, such as
+/// 1e+16, inf and nan.
 private func rounded(_ value: Double) -> String {
-    let tenths = Int((value.isFinite ? value * 10 : 0).rounded())
-    let sign = tenths < 0 ? "-" : ""
-    return "\(sign)\(abs(tenths) / 10).\(abs(tenths) % 10)"
+    let tenths = (value * 10).rounded()
+    guard tenths.magnitude < 1e15, let whole = Int(exactly: tenths) else {
+        return value.isNaN ? "nan" : "\(value)"
+    }
+    let sign = whole < 0 ? "-" : ""
+    return "\(sign)\(whole.magnitude / 10).\(whole.magnitude % 10)"
+}
+
+/// What is to be drawn of a length, in 0...1; 1 where that is no number.
+private func part(_ value: Double, of most: Double) -> Double {
+    let share = value / most
+    return share.isNaN ? 1 : min(max(share, 0), 1)
 }
 
 private func percent(_ share: Double) -> String {

@@ -24,10 +24,14 @@ package struct RunOptions: Sendable {
                 throw Failure(UNSAY_E_ARGUMENT, "\(name) is \(value); it must be \(range)")
             }
         }
-        try require(maxSteps >= 0, "max_steps", maxSteps, "0 or more")
-        try require(evaluateEvery >= 1, "evaluate_every", evaluateEvery, "at least 1")
-        try require(patience >= 0, "patience", patience, "0 (no limit) or more")
-        try require(saveEvery >= 0, "save_every", saveEvery, "0 (never) or more")
+        let counts = [
+            ("max_steps", maxSteps, 0), ("evaluate_every", evaluateEvery, 1),
+            ("patience", patience, 0), ("save_every", saveEvery, 0),
+        ]
+        for (name, count, least) in counts {
+            let range = least...Int(Int32.max)
+            try require(range.contains(count), name, count, "in \(range)")
+        }
         try require(
             select.rawValue <= UNSAY_SELECT_LAST.rawValue, "select", Int(select.rawValue),
             "one of unsay_select")

@@ -90,7 +90,7 @@ extension Session {
 
     /// The first weight of the model itself that is not finite.
     private func originalNotFinite() throws -> String? {
-        let parameters = model.layout.parameters
+        let parameters = original.layout.parameters
         let room = try FloatBuffer(count: parameters.map(\.count).max() ?? 0)
         for (index, parameter) in parameters.enumerated() {
             let values = UnsafeMutableBufferPointer(start: room.base, count: parameter.count)

@@ -132,10 +132,15 @@ package struct SessionOptions: Sendable {
             loraRank, "0 with a scope that holds no projection of a block")
         try require(
             loraAlpha > 0 && loraAlpha.isFinite, "lora_alpha", loraAlpha, "above 0")
-        try require(batchSize >= 1, "batch_size", batchSize, "at least 1")
-        try require(microBatchSize >= 0, "micro_batch_size", microBatchSize, "0 (all) or more")
-        try require(warmupSteps >= 0, "warmup_steps", warmupSteps, "0 or more")
-        try require(decaySteps >= 0, "decay_steps", decaySteps, "0 (constant) or more")
+        let counts = [
+            ("batch_size", batchSize, 1), ("micro_batch_size", microBatchSize, 0),
+            ("warmup_steps", warmupSteps, 0), ("decay_steps", decaySteps, 0),
+        ]
+        for (name, count, least) in counts {
+            // An int32_t in unsay.h: sums and products of such counts are far from overflow.
+            let range = least...Int(Int32.max)
+            try require(range.contains(count), name, count, "in \(range)")
+        }
         try require(alpha >= 0 && alpha.isFinite, "alpha", alpha, "0 or more")
         try require(retain >= 0 && retain <= 1, "retain", retain, "in 0...1")
         try require(

@@ -43,11 +43,16 @@ extension Session {
                 "score": best.score.map { .string(String($0.bitPattern)) } ?? .null,
             ])
         }
+        guard buffers.allSatisfy(\.isFinite) else {
+            throw Failure(
+                UNSAY_E_DIVERGED,
+                "step \(steps): the optimizer's state is no longer finite: not saved")
+        }
         var file = Self.format.writer(version: 2)
         file.append(.object(fields))
         for buffer in buffers {
-            file.append(
-                borrowing: UnsafeRawBufferPointer(start: buffer.base, count: 4 * buffer.count))
+            let values = UnsafeBufferPointer(start: UnsafePointer(buffer.base), count: buffer.count)
+            file.append(borrowing: UnsafeRawBufferPointer(values))
         }
         try withExtendedLifetime(buffers) { try file.write(to: path) }
     }
@@ -58,10 +63,15 @@ extension Session {
     ///   session, torn or damaged, `UNSAY_E_UNSUPPORTED` if it is of another version,
     ///   `UNSAY_E_NOT_FOUND`, `UNSAY_E_IO`, `UNSAY_E_MEMORY`: then nothing has changed.
     package func load(from path: some PathConvertible) throws {
-        try exclusively { try load(Files.read(path, limit: 1 << 42), named: "\(path.path)") }
+        try load(Files.read(path, limit: 1 << 42), named: "\(path.path)")
     }
 
-    private func load(_ bytes: Bytes, named name: String) throws {
+    /// Goes back to a session that is in memory; see `load(from:)`.
+    package func load(_ bytes: Bytes, named name: String) throws {
+        try exclusively { try restore(bytes, named: name) }
+    }
+
+    private func restore(_ bytes: Bytes, named name: String) throws {
         let training = try prepare()
         var file = try Self.format.reader(of: bytes, named: name)
         guard file.version > 1 else {
@@ -133,9 +143,9 @@ struct SavedFields {
     }
 
     /// 64 bits that are written as a string.
-    func bits(_ path: String) throws -> UInt64 {
-        guard let bits = field(path)?.string.flatMap(UInt64.init) else {
-            throw damaged(path, expected: "a whole number as a string")
+    func bits(_ path: String, in range: ClosedRange<UInt64> = 0...UInt64.max) throws -> UInt64 {
+        guard let bits = field(path)?.string.flatMap(UInt64.init), range.contains(bits) else {
+            throw damaged(path, expected: "a whole number in \(range) as a string")
         }
         return bits
     }

@@ -73,11 +73,12 @@ extension Bytes {
         /// The bytes as little-endian floats.
         package var floats: LazyMapCollection<Range<Int>, Float> {
             (0..<count / 4).lazy.map { index in
-                Float(
+                let offset = 4 * index  // checked: below `count`
+                return Float(
                     bitPattern: withBytes {
                         UInt32(
                             littleEndian: $0.loadUnaligned(
-                                fromByteOffset: 4 * index, as: UInt32.self))
+                                fromByteOffset: offset, as: UInt32.self))
                     })
             }
         }

@@ -145,7 +145,7 @@ package struct SealedReader {
 
     /// So many bytes as they are.
     package mutating func slice(_ count: Int, _ field: String) throws -> Bytes.Slice {
-        guard count <= rest.count else {
+        guard count >= 0, count <= rest.count else {
             throw Failure(
                 UNSAY_E_FORMAT,
                 "\(name): damaged: \(field) takes \(count) bytes; \(rest.count) are left")

@@ -29,6 +29,7 @@ package func relativePositionBucket(
     let ratio =
         logf(Float(distance) / Float(exact)) / Float(log(Double(maxDistance) / Double(exact)))
     let scaled = ratio * Float(buckets - exact)
+    // checked: finite, and at most `buckets`
     let far = scaled.isFinite ? Int(min(max(scaled, 0), Float(buckets))) : buckets
     return first + min(exact + far, buckets - 1)
 }

@@ -20,6 +20,7 @@ package struct Dropout: Sendable {
     func kernel(sequence: Int, head: Int = 0) -> kernel_dropout {
         kernel_dropout(
             key: mixed(keys[sequence], UInt64(head)),
+            // checked: a rate is in 0..<1
             threshold: UInt32(min(Double(rate) * 4_294_967_296, 4_294_967_295)),
             factor: 1 / (1 - rate))
     }

@@ -32,6 +32,11 @@ package final class FloatBuffer: @unchecked Sendable {
         count == other.count && memcmp(base, other.base, count * MemoryLayout<Float>.size) == 0
     }
 
+    /// Whether every float is a number, and no infinity.
+    package var isFinite: Bool {
+        UnsafeBufferPointer(start: base, count: count).allSatisfy(\.isFinite)
+    }
+
     /// From this size on, memory is asked for in huge pages: weights are then read through
     /// fewer page tables.
     private static let hugePage = 2 << 20

@@ -273,6 +273,7 @@ private func chunks(rows: Int, panels: Int, depth: Int, workers: Workers) -> (In
     guard workers.threads > 1 else { return (1, 1) }
     // 32 products a nanosecond at best; a weight takes a fifth of one to fetch.
     let perPanel = Double(depth * Panels.width) * max(Double(rows) / 32, 0.2)
+    // checked: sizes are finite, and so is what is made of them
     let affordable = max(1, Int(min(perPanel * Double(panels) / 20_000, 1e6)))
     let wanted = min(workers.threads * Workers.chunksPerThread, affordable)
     let rowChunks = min(wanted, max(1, rows / 96))  // 96: the rows a kernel packs at once

@@ -48,7 +48,7 @@ struct WireReader {
             guard offset < bytes.count else { throw damaged() }
             let byte = bytes[offset]
             offset += 1
-            value |= UInt64(byte & 0x7F) << shift
+            value |= UInt64(byte & 0x7F) << shift  // checked: `<<` drops bits, it does not trap
             if byte < 0x80 { return value }
         }
         throw damaged()

@@ -231,7 +231,7 @@ package struct TrainerOptions: Sendable {
     /// What decides which values a step drops: the seed, the step, and which example of the
     /// step it is, however the step is split.
     package func dropoutKeys(step: Int, examples: Range<Int>) -> [UInt64] {
-        let key = mixed(mixed(seed, 0x64726f70), UInt64(step))
+        let key = mixed(mixed(seed, 0x64726f70), UInt64(truncatingIfNeeded: step))
         return examples.map { mixed(key, UInt64($0)) }
     }
 }

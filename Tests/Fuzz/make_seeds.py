@@ -133,19 +133,46 @@ def config_seeds():
         yield path.parent.name, b"\x00".join([*parts, tokenizer])
 
 
-def delta_seeds():
+def patches(**options):
+    """Sessions on the tiny model that have made three steps, one after the other."""
     import unsay
 
-    for index, steps in enumerate((1, 3)):
+    text = "summarize: a small library for reading files"
+    for more in (
+        {"scope": WEIGHTS, "learning_rate": 1e-3},
+        {"scope": WEIGHTS, "lora_rank": 1, "optimizer": "adafactor"},
+        {"scope": WEIGHTS[:1], "optimizer": "sgd"},
+    ):
         with unsay.open(TESTS / "Models/tiny-v10") as model:
-            text = "summarize: a small library for reading files"
             output = model.generate(text, max_new_tokens=4)
-            with model.patch(learning_rate=1e-3) as patch:
+            with model.patch(**more, **options) as patch:
                 patch.add(text, output, marks=[-1] * len(output.ids))
-                patch.run(max_steps=steps)
-                patch.commit()
-                patch.delta().save("/tmp/unsay-seed.delta")
+                patch.add(text[11:], output)
+                patch.run(max_steps=3, evaluate_every=1, select="last", **STATE)
+                yield patch
+
+
+#: Small ones, so that seeds are.
+WEIGHTS = [f"decoder.block.0.layer.1.EncDecAttention.{name}.weight" for name in "qv"]
+
+STATE = {"state_path": "/tmp/unsay-seed.state", "save_every": 3}
+
+
+def delta_seeds():
+    for index, patch in enumerate(patches(max_avoid_p=0, keep_examples=True)):
+        patch.delta().save("/tmp/unsay-seed.delta")
         yield f"tiny-{index}", Path("/tmp/unsay-seed.delta").read_bytes()[:-32]
+
+
+def session_seeds():
+    for index, _ in enumerate(patches(max_avoid_p=0)):
+        state = Path(STATE["state_path"]).read_bytes()
+        (size,) = struct.unpack("<Q", state[12:20])
+        fields = json.loads(state[20 : 20 + size])
+        del fields["buffers"]
+        chosen = json.dumps(fields, separators=(",", ":")).encode()
+        yield f"tiny-{index}", bytes([index]) + chosen + b"\0" + state[-64:-32]
+        yield f"whole-{index}", bytes([128 + index]) + state[:-32]
 
 
 def classifier_seeds():
@@ -166,6 +193,7 @@ def main(target: Path) -> None:
         "tokenizer": tokenizer_seeds,
         "config": config_seeds,
         "delta": delta_seeds,
+        "session": session_seeds,
         "classifier": classifier_seeds,
     }
     for name, make in seeds.items():

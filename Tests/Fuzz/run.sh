@@ -8,7 +8,7 @@ program=$1 folder=$2 seconds=$3
 # Leaks: Swift's runtime keeps metadata for ever, which LeakSanitizer would report; the C
 # tests look for leaks under valgrind.
 export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1
-for target in folder spiece tokenizer config delta classifier; do
+for target in folder spiece tokenizer config delta session classifier; do
     corpus=$folder/corpus/$target log=$folder/$target.log
     mkdir -p "$corpus" "$folder/crashes"
     if ! "$program" "$target" -max_total_time="$seconds" -max_len=200000 -timeout=20 \

@@ -240,6 +240,29 @@ extension Kernels {
             #expect(out.values.allSatisfy { $0 == 0 }, "no input, no output")
         }
 
+        @Test(
+            "outputs of int8 weights that are not finite are NaN, and others are as they were",
+            arguments: [Float.nan, .infinity, -.infinity])
+        func notFiniteWeights(bad: Float) throws {
+            let source = try Sample(33, 40, seed: 5)
+            source.rows[7][17] = bad
+            for bits in [8, 16] {
+                let w = try PackedMatrix(
+                    outputs: 33, inputs: 40, precision: .int8, inputBits: bits)
+                w.pack(source.base, outputs: 0..<33, outputStride: 40, workers: Workers(threads: 1))
+                try Variant.forEach { variant in
+                    let x = try Sample(1, 40, seed: 6)
+                    let out = try Sample(1, 33, seed: 7)
+                    try product(
+                        x.rows, w, into: out.rows, arena: Arena(), workers: Workers(threads: 1))
+                    for (output, value) in out.values.enumerated() {
+                        #expect(
+                            value.isNaN == (output == 7), "\(variant): output \(output): \(value)")
+                    }
+                }
+            }
+        }
+
         @Test("packing any range, in any orientation, then unpacking gives the weights back")
         func packing() throws {
             let (outputs, inputs) = (77, 37)

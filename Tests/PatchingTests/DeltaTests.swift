@@ -51,6 +51,25 @@ private func makeDelta(_ old: Weights, _ new: Weights) throws -> Delta {
         metadata: .object(["seed": .number(7)]))
 }
 
+/// Weights by formula, of which the first matrix of the encoder is changed by factors.
+private let factors = LowRank(a: [0.5, -1, 2, 0], b: [1, 0, -0.25, 3], rank: 1)
+
+private func readChangedByFactors(
+    _ index: Int, _ values: UnsafeMutableBufferPointer<Float>
+) {
+    old.read(index, values)
+    if index == 1 { factors.add(to: values) }
+}
+
+private func makeDeltaOfFactors() throws -> Delta {
+    try Delta.make(
+        layout: layout, before: old.read, after: readChangedByFactors,
+        factors: { $0 == 1 ? factors : nil },
+        beforeFingerprint: try fingerprint(layout: layout, read: old.read),
+        afterFingerprint: try fingerprint(layout: layout, read: readChangedByFactors),
+        metadata: .object([:]))
+}
+
 private let old = Weights()
 /// A quiet NaN with a payload, a signalling one, -0.0 for 0.0, an ordinary change, infinity.
 private let new = Weights(changes: [
@@ -70,6 +89,12 @@ private func withPath(_ body: (String) throws -> Void) throws {
 
 private func write(_ bytes: [UInt8], _ path: String) throws {
     try bytes.withUnsafeBytes { try Files.write([$0], to: path) }
+}
+
+private func withDigest(_ content: [UInt8]) -> [UInt8] {
+    var digest = SHA256()
+    content.withUnsafeBytes { digest.update($0) }
+    return content + digest.finish()
 }
 
 @Suite("Deltas")
@@ -157,30 +182,69 @@ struct DeltaTests {
         }
     }
 
-    @Test("a file that lies under a right checksum is refused at opening or at use")
-    func forged() throws {
+    @Test("a delta of factors comes back from its file, applies and reverts to the bit")
+    func factored() throws {
         try withPath { path in
-            try makeDelta(old, small).save(path)
+            try makeDeltaOfFactors().save(path)
+            let delta = try Delta.open(path)
+            #expect(delta.tensors.map(\.shape) == [[4, 4]])
+            #expect(delta.tensors[0].factors?.a == factors.a)
+            #expect(delta.tensors[0].factors?.b == factors.b)
+            #expect(
+                try bits(delta.applied(to: old.read, layout: layout, reverting: false))
+                    == bits(readChangedByFactors))
+            #expect(
+                try bits(delta.applied(to: readChangedByFactors, layout: layout, reverting: true))
+                    == bits(old.read))
+        }
+    }
+
+    @Test(
+        "a file that lies under a right checksum is refused at opening or at use",
+        arguments: [false, true])
+    func forged(ofFactors: Bool) throws {
+        try withPath { path in
+            try (ofFactors ? makeDeltaOfFactors() : makeDelta(old, small)).save(path)
             let whole = try Files.read(path, limit: 1 << 20).withBytes(Array.init)
             for index in 12..<(whole.count - 32) {
                 for mask: UInt8 in [0x01, 0x80, 0xFF] {
                     var content = Array(whole[..<(whole.count - 32)])
                     content[index] ^= mask
-                    var digest = SHA256()
-                    content.withUnsafeBytes { digest.update($0) }
-                    try write(content + digest.finish(), path)
+                    try write(withDigest(content), path)
                     // Some bytes, such as the fingerprints, may hold anything: the point is
                     // that every other is refused in order, and none ends the process.
                     do {
-                        _ = try bits(
-                            Delta.open(path).applied(
-                                to: old.read, layout: layout, reverting: false
-                            ).read)
+                        let delta = try Delta.open(path)
+                        for reverting in [false, true] {
+                            _ = try bits(
+                                delta.applied(to: old.read, layout: layout, reverting: reverting)
+                                    .read)
+                        }
                     } catch let failure as Failure {
                         #expect([UNSAY_E_FORMAT, UNSAY_E_MISMATCH].contains(failure.status))
                     }
                 }
             }
+        }
+    }
+
+    @Test("a rank and a shape whose product overflows are refused by name")
+    func overflow() throws {
+        try withPath { path in
+            try makeDeltaOfFactors().save(path)
+            var content = try Files.read(path, limit: 1 << 20).withBytes { Array($0.dropLast(32)) }
+            // Header, metadata "{}", sizes of name and shape, name: then shape, counts, rank.
+            let shape = 104 + 2 + 4 + layout.parameters[1].name.utf8.count
+            content.replaceSubrange(shape..<shape + 8, with: littleEndian(UInt64(1)))
+            content.replaceSubrange(shape + 8..<shape + 16, with: littleEndian(UInt64(1 << 48)))
+            content.replaceSubrange(shape + 32..<shape + 36, with: littleEndian(UInt32(1 << 14)))
+            try write(withDigest(content), path)
+            let failure = #expect(throws: Failure.self) { _ = try Delta.open(path) }
+            #expect(failure?.status == UNSAY_E_FORMAT)
+            #expect(
+                failure?.sentence.hasPrefix(
+                    "\(path): damaged: \(layout.parameters[1].name): factor a takes ") == true,
+                "\(failure?.sentence ?? "")")
         }
     }
 

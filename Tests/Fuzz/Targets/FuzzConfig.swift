@@ -1,9 +1,5 @@
-import Classifying
-import Glibc
 import Models
-import Patching
 import Support
-import T5
 
 /// Files of the repository that a target needs a whole model of.
 let tinyModel = readFolder("Models/tiny-v10")
@@ -24,8 +20,6 @@ func readFolder(_ path: String) -> [String: [UInt8]] {
     return files
 }
 
-private let tinyCheckpoint = Result { try opened(tinyModel) }
-
 /// Opens files from memory.
 func opened(_ files: [String: [UInt8]]) throws -> Checkpoint {
     let buffers = files.map { name, content in
@@ -38,42 +32,12 @@ func opened(_ files: [String: [UInt8]]) throws -> Checkpoint {
     return try Checkpoint.open(buffers: buffers.map { ($0.name, $0.bytes) })
 }
 
-/// A file that ends with the SHA-256 of what is before.
-private func withDigest(_ bytes: UnsafeRawBufferPointer) throws -> Bytes {
-    var digest = SHA256()
-    digest.update(bytes)
-    let file = Array(bytes) + digest.finish()
-    return try Bytes(capacity: file.count, purpose: "a file") { out in
-        out.copyBytes(from: file)
-        return file.count
-    }
-}
-
 extension FuzzTarget {
-    static func read(classifier bytes: UnsafeRawBufferPointer) throws {
-        let file = try ClassifierFile(parsing: withDigest(bytes), named: "classifier")
-        var state = [Float](repeating: 1, count: file.head.weights.count)
-        _ = state.withUnsafeMutableBufferPointer { file.head.probability($0) }
-    }
-
     static func open(configuration bytes: UnsafeRawBufferPointer) throws {
         let names = ["config.json", "generation_config.json", "tokenizer_config.json"]
         let parts = bytes.split(separator: 0, maxSplits: 2, omittingEmptySubsequences: false)
         var files = tinyModel
         for (name, part) in zip(names, parts) { files[name] = Array(part) }
         try use(opened(files))
-    }
-
-    static func apply(delta bytes: UnsafeRawBufferPointer) throws {
-        let delta = try Delta.parse(withDigest(bytes), named: "delta")
-        let checkpoint = try tinyCheckpoint.get()
-        let (layout, read) = try delta.applied(
-            to: { try checkpoint.read($0, into: $1) }, layout: checkpoint.layout,
-            reverting: false)
-        for (index, parameter) in layout.parameters.enumerated() {
-            let values = UnsafeMutableBufferPointer<Float>.allocate(capacity: parameter.count)
-            defer { values.deallocate() }
-            try read(index, values)
-        }
     }
 }

@@ -16,6 +16,8 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
     case config
     /// A delta without its checksum, which is added: else no changed byte would be looked at.
     case delta
+    /// A saved session, likewise.
+    case session
     /// A classifier, likewise.
     case classifier
 
@@ -27,7 +29,8 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
             case .tokenizer: try Self.tokenize(json: bytes)
             case .config: try Self.open(configuration: bytes)
             case .delta: try Self.apply(delta: bytes)
-            case .classifier: try Self.read(classifier: bytes)
+            case .session: try Self.resume(session: bytes)
+            case .classifier: try Self.classify(with: bytes)
             }
         } catch let failure as Failure {
             // Every refusal is a sentence.
