@@ -4,15 +4,12 @@ import Support
 
 /// What the types that weights are stored in hold of float32 numbers.
 extension Checkpoint {
-    /// Whether a changed weight has a place in 16 bits: saving rounds it there.
+    /// Whether the best copy of a weight has 16 bits: saving rounds it there where it changed.
     package var roundsChanges: Bool {
-        sites.contains { sites in
-            sites.contains {
-                let constant = $0.constant
-                let type =
-                    constant.quantization == nil ? constant.tensor.dataType : constant.valueType
-                return onnx_float_size(type) == 2
-            }
+        sites.contains { copies in
+            guard let constant = copies.first?.constant else { return false }
+            let type = constant.quantization == nil ? constant.tensor.dataType : constant.valueType
+            return onnx_float_size(type) == 2
         }
     }
 }

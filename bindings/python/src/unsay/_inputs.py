@@ -149,12 +149,14 @@ def _rows_of_columns(value: Any, name: str) -> List[Any]:
 class Sequences:
     """An array of `unsay_sequence`, with what it points to kept alive."""
 
-    def __init__(self, items: Sequence[One], name: str = "input") -> None:
+    def __init__(self, items: Sequence[Union[One, Tokens]], name: str = "input") -> None:
         self.array = (t.Sequence * max(1, len(items)))()
         self.count = len(items)
         self._alive: List[Any] = []
         for index, item in enumerate(items):
-            self._fill(self.array[index], item, f"{name} {index}")
+            label = f"{name} {index}"
+            checked = item if isinstance(item, (str, array)) else one(item, label)
+            self._fill(self.array[index], checked, label)
 
     def at(self, index: int) -> Any:
         """The array from `index` on."""

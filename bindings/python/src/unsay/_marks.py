@@ -85,8 +85,7 @@ def marks_of_triple(
 ) -> Tuple[List[int], bool]:
     """One mark per token of the example that a converter makes, and whether its output is
     the corrected one."""
-    outs = Sequences([one(output, "output", OUTPUT)], "output")
-    betters = Sequences([one(corrected, "corrected", OUTPUT)], "corrected")
+    outs, betters = Sequences([output], "output"), Sequences([corrected], "corrected")
     uses_corrected = c_int32()
     capacity, count = 256, c_size_t()
     with model._handle as pointer:
