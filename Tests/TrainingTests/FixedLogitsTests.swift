@@ -13,7 +13,7 @@ struct FixedLogitsTests {
 
     private func row(_ seed: Int, spread: Float = 3) -> [Float] {
         (0..<width).map { i in
-            let x = Float((seed * 7919 + i * 104_729) % 2003) / 1001 - 1
+            let x = Float(((i + 1) * (104_729 + seed * 7919)) % 2003) / 1001 - 1
             return spread * x
         }
     }
