@@ -168,7 +168,7 @@ extension Graph {
     var tableWidths: [Int] {
         withInner.flatMap { graph in
             graph.nodes.compactMap { node -> [Int]? in
-                guard node.opType == "Gather", let table = graph.constant(node.input(0)),
+                guard node.opType.hasPrefix("Gather"), let table = graph.constant(node.input(0)),
                     table.isWeight, table.shape.count == 2
                 else { return nil }
                 return table.shape

@@ -62,7 +62,7 @@ extension Trace {
         }
         var data = view
         data.function = nil
-        let last = (node.int("keepdims") ?? 1) != 0 ? [1] : []
+        let last = (node.int("keepdims") ?? 1) == 1 ? [1] : []
         return try make(.meanSquare(data), view.shape.dropLast() + last)
     }
 

@@ -165,7 +165,7 @@ extension Trace {
             default: return line.reduce(0, +) / Double(length)
             }
         }
-        let keepsAxes = (node.int("keepdims") ?? 1) != 0
+        let keepsAxes = (node.int("keepdims") ?? 1) == 1
         let shape =
             keepsAxes
             ? (0..<rank).map { axes.contains($0) ? 1 : data.shape[$0] }
