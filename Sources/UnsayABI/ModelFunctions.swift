@@ -85,6 +85,7 @@ public func unsay_model_open(
         let folder = try requireString(folder, "folder")
         let model = try Model(folder: folder, openSettings(options))
         log(UNSAY_LOG_INFO, "opened \(folder): \(model.layout.parameterCount) parameters")
+        logVocabularyProblem(of: model)
         out.pointee = handle(ModelHandle(model))
     }
 }
@@ -105,8 +106,15 @@ public func unsay_model_open_buffers(
                 bytes: UnsafeRawBufferPointer(bytes)
             )
         }
-        out.pointee = handle(ModelHandle(try Model(buffers: buffers, settings)))
+        let model = try Model(buffers: buffers, settings)
+        logVocabularyProblem(of: model)
+        out.pointee = handle(ModelHandle(model))
     }
+}
+
+private func logVocabularyProblem(of model: Model) {
+    guard let problem = model.vocabularyProblem else { return }
+    log(UNSAY_LOG_WARNING, "opened on ids only: \(problem)")
 }
 
 @_cdecl("unsay_model_save") @implementation
@@ -156,9 +164,9 @@ public func unsay_model_get_info(
         info.num_decoder_layers = Int32(c.numDecoderLayers)
         info.relative_attention_num_buckets = Int32(c.relativeAttentionNumBuckets)
         info.relative_attention_max_distance = Int32(c.relativeAttentionMaxDistance)
-        info.pad_token_id = c.padTokenID
-        info.eos_token_id = c.eosTokenID
-        info.unk_token_id = c.unkTokenID
+        info.pad_token_id = model.tokenizer?.padTokenID ?? c.padTokenID
+        info.eos_token_id = model.inputEndTokenID
+        info.unk_token_id = model.tokenizer?.unkTokenID ?? c.unkTokenID
         info.decoder_start_token_id = c.decoderStartTokenID
         try fill(require(out, "out"), with: info, named: "unsay_model_info")
     }

@@ -101,10 +101,15 @@ def expected(corpus, name, part):
     return [first if second is None else second for first, second in zip(base, own)]
 
 
+def ended(ids, way):
+    """The ids of an input: slow tokenizers do not repeat an end that the text has."""
+    return ids if ids[-1:] == [1] and not way.startswith("json") else [*ids, 1]
+
+
 def test_every_line_has_the_ids_of_transformers(way, corpus):
     name, model = way
     for text, ids in zip(corpus["texts"], expected(corpus, name, "ids")):
-        assert list(model.encode(text).ids[:-1]) == ids, repr(text[:200])
+        assert list(model.encode(text).ids) == ended(ids, name), repr(text[:200])
 
 
 def test_every_line_is_joined_as_transformers_joins_it(way, corpus):
@@ -119,7 +124,9 @@ def test_spans_follow_the_text_and_hold_what_their_pieces_say(way, corpus):
     for text in corpus["texts"]:
         tokens = model.encode(text)
         end = 0
-        for id, (begin, stop) in zip(tokens.ids[:-1], tokens.spans):
+        for id, (begin, stop) in zip(tokens.ids, tokens.spans):
+            if id == 1:
+                continue
             assert end <= begin <= stop <= len(text) or begin == end == stop, repr(text[:200])
             end = max(end, stop)
             piece = model.piece(id).replace("▁", "").strip()
@@ -133,5 +140,6 @@ def test_byt5_splits_into_bytes_and_special_tokens(corpus, tmp_path):
     smallest_model(tmp_path, 384, tokenizer_class="ByT5Tokenizer")
     with unsay.open(tmp_path) as model:
         for text, ids in zip(corpus["texts"], corpus["bytes"]["ids"]):
-            found = list(model.encode(text).ids[:-1])
-            assert found == (ids or [byte + 3 for byte in text.encode()]), repr(text[:200])
+            found = list(model.encode(text).ids)
+            ids = ids or [byte + 3 for byte in text.encode()]
+            assert found == ended(ids, "bytes"), repr(text[:200])

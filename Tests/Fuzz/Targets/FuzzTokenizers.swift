@@ -12,8 +12,9 @@ extension FuzzTarget {
         let choice = bytes.last ?? 0
         try use(
             SentencePieceTokenizer(
-                model: bytes, named: "spiece.model", extraIDs: Int(choice >> 1),
-                legacy: choice & 1 == 0))
+                model: bytes, named: "spiece.model",
+                settings: TokenizerSettings(
+                    extraIDs: Int(choice >> 1), isLegacy: choice & 1 == 0)))
     }
 
     static func tokenize(json bytes: UnsafeRawBufferPointer) throws {
