@@ -151,7 +151,8 @@ package final class Checkpoint: @unchecked Sendable {
         for other in ["vocab.json", "merges.txt", "tokenizer.model", "vocab.txt"] {
             guard try folder.sideFile(other) != nil else { continue }
             let kind = name.map { ", the vocabulary of a \($0)" } ?? ""
-            return .unsupported("\(other)\(kind), is not supported; T5's spiece.model and tokenizer.json are")
+            return .unsupported(
+                "\(other)\(kind), is not supported; T5's spiece.model and tokenizer.json are")
         }
         return nil
     }

@@ -44,7 +44,9 @@ package final class ByteTokenizer: Tokenizer {
         let names =
             (0..<Self.firstByte).map { Array("<\($0)>".utf8) }
             + (0..<Self.byteCount).map { Array(String(UnicodeScalar(UInt8($0))).utf8) }
-        let bytes = (0..<Self.firstByte).map { Array("<\($0)>".utf8) } + (0..<Self.byteCount).map { [UInt8($0)] }
+        let bytes =
+            (0..<Self.firstByte).map { Array("<\($0)>".utf8) }
+            + (0..<Self.byteCount).map { [UInt8($0)] }
         pieces = try PieceTable(bytes)
         let firstByte = Self.firstByte
         func byte(named content: [UInt8]) -> Int32? {
@@ -67,7 +69,9 @@ package final class ByteTokenizer: Tokenizer {
             pieces: pieces, idOfPiece: byte, splits: !settings.splitsSpecialTokens)
         spellings = try AddedSpellings(added.tokens)
         let added = added
-        byteIDs = (0..<Self.byteCount).map { added.ids[names[firstByte + $0]] ?? Int32(firstByte + $0) }
+        byteIDs = (0..<Self.byteCount).map {
+            added.ids[names[firstByte + $0]] ?? Int32(firstByte + $0)
+        }
         eosTokenID = added.id(roles["eos_token"])
         padTokenID = added.id(roles["pad_token"])
         unkTokenID = added.id(roles["unk_token"]) ?? 2
@@ -132,7 +136,8 @@ package final class ByteTokenizer: Tokenizer {
     /// An added token's spelling; a byte that is named like one has its name.
     private func spelling(of id: Int32) -> [UInt8] {
         if let bytes = spellings.bytes(of: id) { return Array(bytes) }
-        return Array(String(UnicodeScalar(UInt8(truncatingIfNeeded: Int(id) - Self.firstByte))).utf8)
+        return Array(
+            String(UnicodeScalar(UInt8(truncatingIfNeeded: Int(id) - Self.firstByte))).utf8)
     }
 
     package func piece(_ id: Int32) -> UnsafePointer<CChar>? { spellings[id] ?? pieces[id] }

@@ -56,7 +56,11 @@ package final class FastTokenizer: Tokenizer {
         unkTokenID = file.unknownID
         vocabularySize = max(pieces.count, Int(tokens.tokens.keys.max() ?? -1) + 1)
         cleansUp = settings.cleansUp
-        frame = InputFrame(before: file.frame.before, after: file.frame.after)
+        // transformers 5 makes T5's anew from the role, whatever the file says.
+        frame =
+            settings.isFromVersion5 && settings.isT5
+            ? InputFrame(before: [], after: eosTokenID.map { [$0] } ?? [])
+            : InputFrame(before: file.frame.before, after: file.frame.after)
         segmenter = UnigramSegmenter(scores: file.scores, trie: trie, unknownID: file.unknownID)
         normalizations = file.normalizations
         preTokenizations = file.preTokenizations

@@ -66,6 +66,8 @@ package final class SentencePieceTokenizer: Tokenizer {
         let top = model.pieces.count - 1 + (settings.extraIDs ?? 100)
         var first: [(id: Int32, token: AddedToken)] = []
         for number in 0..<extraCount where top - number >= 0 {
+            // A special_tokens_map.json of another tokenizer's would take the last pieces away.
+            if settings.hasSpecialTokensMap && top - number < model.pieces.count { continue }
             var token = SpecialToken("<extra_id_\(number)>").token
             token.stripsLeft = true
             token.stripsRight = true
@@ -230,7 +232,8 @@ package final class SentencePieceTokenizer: Tokenizer {
             let surface = normal.bytes[start..<part.end]
             tokens.append(
                 Found(
-                    token: Token(id: id(ofUnknown: surface), begin: normal.origins[start], end: end),
+                    token: Token(
+                        id: id(ofUnknown: surface), begin: normal.origins[start], end: end),
                     isUnknown: true))
         }
         return tokens

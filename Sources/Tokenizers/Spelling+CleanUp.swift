@@ -1,8 +1,10 @@
 extension Spelling {
     /// What is written on the left without the space or spaces in it, in this order:
     /// transformers' clean_up_tokenization.
-    private static let patterns = [" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're"]
-        .map { Array($0.utf8) }
+    private static let patterns = [
+        " .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're",
+    ]
+    .map { Array($0.utf8) }
 
     /// The bytes that the end of a text can have in common with a pattern that goes on.
     private static let open = Set(" 'nvr".utf8)

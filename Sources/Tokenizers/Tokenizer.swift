@@ -95,7 +95,7 @@ package struct InputFrame: Sendable, Equatable {
     package var isRepeated = false
 
     /// The end of slow tokenizers.
-    init(end: Int32?) { after = end.map { [$0] } }
+    package init(end: Int32?) { after = end.map { [$0] } }
 
     /// The frame that a tokenizer.json states.
     init(before: [Int32], after: [Int32]) {

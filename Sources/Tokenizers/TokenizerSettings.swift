@@ -22,6 +22,8 @@ package struct TokenizerSettings: Sendable {
     private(set) var named: [String: SpecialToken?] = [:]
     /// `additional_special_tokens`; nil if not stated.
     private(set) var additional: [SpecialToken]?
+    /// Whether special_tokens_map.json adds to them.
+    private(set) var hasSpecialTokensMap = false
     /// Further roles of a model's own: `extra_special_tokens`.
     private(set) var modelSpecific: [SpecialToken] = []
     /// `extra_ids`; nil if not stated.
@@ -131,7 +133,8 @@ package struct TokenizerSettings: Sendable {
                 try SpecialToken($0.value, in: "\(name): extra_special_tokens.\($0.key)")
             }
         } else {
-            additional = (additional ?? [])
+            additional =
+                (additional ?? [])
                 + (try Self.list(value, "\(name): extra_special_tokens"))
         }
     }
@@ -189,8 +192,10 @@ package struct TokenizerSettings: Sendable {
         }
         for key in ["additional_special_tokens", "extra_special_tokens"] {
             guard let value = json[key], value.array != nil else { continue }
+            hasSpecialTokensMap = true
             var seen = Set(additional ?? [])
-            additional = (additional ?? [])
+            additional =
+                (additional ?? [])
                 + (try Self.list(value, "\(name): \(key)", isSpecial: true))
                 .filter { seen.insert($0).inserted }
         }
@@ -279,7 +284,7 @@ package struct TokenizerSettings: Sendable {
     }
 
     /// Whether the vocabulary's class is T5's: it has tokens that no file need name.
-    private var isT5: Bool {
+    var isT5: Bool {
         guard let className else { return true }
         return className.hasPrefix("T5Tokenizer") || className.hasPrefix("MT5Tokenizer")
     }

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 import unsay
-from test_tokenizers import smallest_model
+from smallest import smallest_model
 from vocabularies import MODEL_SIZE, case, models, rows
 
 

@@ -53,7 +53,9 @@ def main(goldens, held_out):
             )
     text = json.dumps(result, ensure_ascii=True, separators=(",", ":"))
     path.write_bytes(lzma.compress(text.encode(), preset=9))
-    print(len(result["cases"]), "cases,", sum(len(each["rows"]) for each in result["cases"]), "rows")
+    print(
+        len(result["cases"]), "cases,", sum(len(each["rows"]) for each in result["cases"]), "rows"
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ compares the library with transformers directly. Runs with transformers 4.57 and
 
 import io
 import json
-import random
 import shutil
 from pathlib import Path
 
@@ -32,6 +31,7 @@ ALPHABET = [
     *("\U0001f600", "simple", " the", " package", "GNU R", "lib", "do n't", " 's", " ' ", " ."),
     *(" 'm", " 've", " ,", "files", "\ufffd", "\uac00", "\u0327", "\u0915\u094d", "\r\n"),
 ]
+
 
 def train(texts, **options) -> bytes:
     """A small SentencePiece model of T5's kind."""
@@ -73,7 +73,16 @@ def token(draw, content=None):
 
 def added(draw, size) -> dict:
     """An added_tokens_decoder."""
-    ids = [0, 1, 2, draw.randrange(3, SIZE), size, size + 1, size + 2, size + draw.randrange(3, 200)]
+    ids = [
+        0,
+        1,
+        2,
+        draw.randrange(3, SIZE),
+        size,
+        size + 1,
+        size + 2,
+        size + draw.randrange(3, 200),
+    ]
     chosen = draw.sample(ids, draw.randint(1, len(ids)))
     tokens = {}
     for number, content in zip(sorted(set(chosen)), draw.sample(CONTENTS, len(chosen))):
@@ -112,7 +121,8 @@ def configuration(draw, size, is_bytes=False) -> dict[str, object]:
         if draw.random() < 0.7:
             plain = {"eos_token": "</s>", "pad_token": {"content": "<pad>", "lstrip": False}}
             if draw.random() < 0.5:
-                plain["additional_special_tokens"] = [draw.choice(CONTENTS) for _ in range(2)]
+                # Not extra ids: those would take the place of the last pieces.
+                plain["additional_special_tokens"] = draw.sample(CONTENTS[:12], 2)
             files["special_tokens_map.json"] = plain
         if draw.random() < 0.7:
             contents = draw.sample(CONTENTS, 3)
@@ -223,7 +233,7 @@ def rows(draw, tokenizer, count):
             if None in ids or any(id >= MODEL_SIZE for id in ids):
                 continue
             yield text, ids, tokenizer.decode(ids, skip_special_tokens=True)
-        except BaseException as error:  # noqa: BLE001, the library's Rust may panic
+        except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
             continue
@@ -235,7 +245,7 @@ def rows(draw, tokenizer, count):
             continue
         try:
             yield None, ids, tokenizer.decode(ids, skip_special_tokens=True)
-        except BaseException as error:  # noqa: BLE001, the library's Rust may panic
+        except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
             continue
