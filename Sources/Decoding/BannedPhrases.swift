@@ -8,7 +8,10 @@ import Tokenizers
 final class BannedPhrases: Sendable {
     private let tokenizer: any Tokenizer
     private let phrases: [FoldedText]
+    /// The phrases as ids may write them, before anything is cleaned up.
     private let spellings: [[Unicode.Scalar]]
+    /// Whether a phrase has too many spellings to go through, so that every id is tried.
+    private let triesAll: Bool
     private let texts: TokenTexts
     /// Ids whose own text may hold a phrase.
     private let whole: [Int32]
@@ -31,7 +34,11 @@ final class BannedPhrases: Sendable {
         self.texts = texts
         self.ends = ends
         self.tokenizer = tokenizer
-        spellings = self.phrases.map(\.scalars)
+        let written = self.phrases.map { phrase in
+            tokenizer.cleansUp ? uncleanedSpellings(of: phrase.scalars) : [phrase.scalars]
+        }
+        triesAll = written.contains { $0 == nil }
+        spellings = written.flatMap { $0 ?? [] }
         whole = spellings.flatMap { texts.ids(holding: $0) }
         bytes = tokenizer as? ByteTokenizer
         reach = max(64, 4 * (spellings.map(\.count).max() ?? 0))
@@ -45,12 +52,16 @@ final class BannedPhrases: Sendable {
         let before = text(tail)
         let folded = FoldedText(before)
         let isWaiting = bytes != nil && ending(in: folded, before.count...before.count)
-        var candidates = completing(folded.scalars)
-        if isWaiting { candidates.formUnion(texts.tokens.map(\.id) + texts.unfinished) }
+        var candidates = completing(
+            tokenizer.cleansUp
+                ? FoldedText((try? tokenizer.spellAsIs(tail).text) ?? []).scalars : folded.scalars)
+        if isWaiting || triesAll { candidates.formUnion(texts.tokens.map(\.id) + texts.unfinished) }
         let refused = candidates.filter { id in
             let after = text(tail + [id])
             let found = FoldedText(after)
-            let first = isWaiting ? before.count : before.count + 1
+            // What is cleaned up may change the end of the text before it.
+            let same = commonPrefix(before, after)
+            let first = isWaiting ? same : same + 1
             guard let bytes, !isLast else {
                 return ending(in: found, first...max(after.count, first))
             }
@@ -68,6 +79,10 @@ final class BannedPhrases: Sendable {
             where before.count >= size && before.suffix(size).elementsEqual(phrase[..<size]) {
                 let rest = Array(phrase[size...])
                 candidates.formUnion(texts.ids(beginningWith: rest))
+                // Behind an added token a word needs no space of its own.
+                if rest.first == " ", rest.count > 1 {
+                    candidates.formUnion(texts.ids(beginningWith: Array(rest[1...])))
+                }
                 // White space of any length counts as one.
                 if phrase[size - 1] == " " {
                     candidates.formUnion(texts.ids(beginningWith: [" "] + rest))
@@ -86,4 +101,11 @@ final class BannedPhrases: Sendable {
             text.occurrences(of: phrase).contains { places.contains($0.upperBound) }
         }
     }
+}
+
+/// How many bytes two texts begin with alike.
+func commonPrefix(_ one: [UInt8], _ other: [UInt8]) -> Int {
+    var count = 0
+    while count < min(one.count, other.count), one[count] == other[count] { count += 1 }
+    return count
 }

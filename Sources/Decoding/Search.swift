@@ -257,7 +257,7 @@ final class Search {
         if !options.stopStrings.isEmpty {
             let before = Array(beam.written.dropFirst())
             let text = try model.decode(before + [id])
-            let size = try model.decode(before).count
+            let size = commonPrefix(try model.decode(before), text)
             if options.stopStrings.contains(where: { completes($0, text, after: size) }) {
                 return .stopped
             }
@@ -282,7 +282,8 @@ final class Search {
                 let id = beam.written.last, let logProbability = beam.logProbabilities.last
             else { continue }
             let text = try streams[row.input].extend(
-                Array(beam.written.dropFirst()), isLast: pool.isDone, decode: model.decode)
+                Array(beam.written.dropFirst()), isLast: pool.isDone, decode: model.decode,
+                settledCount: { model.tokenizer?.settledCount(of: $0) ?? $0.count })
             let token = TokenStep(
                 input: group.lowerBound + row.input, id: id, logProbability: logProbability,
                 text: text)

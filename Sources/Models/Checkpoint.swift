@@ -2,6 +2,7 @@ import CUnsay
 import Support
 import T5
 import Tensors
+import Tokenizers
 
 /// How a model's text is cut into tokens: the vocabulary found beside its weights.
 enum Vocabulary {
@@ -9,6 +10,8 @@ enum Vocabulary {
     case file(name: String, OnnxFile)
     /// ByT5: ids are bytes, and there is no file.
     case bytes
+    /// A vocabulary of another kind than T5's, and what it is.
+    case unsupported(String)
 }
 
 /// An opened model: the weights of a T5 where they lie in its ONNX files.
@@ -21,8 +24,6 @@ package final class Checkpoint: @unchecked Sendable {
     package let layout: ParameterLayout
     /// nil if there is no vocabulary beside the weights.
     let vocabulary: Vocabulary?
-    /// Of tokenizer_config.json: what the vocabulary's own file does not tell.
-    package let tokenizerOptions: (extraIDs: Int, legacy: Bool)
     package let hasDecoder: Bool
     package let generation: GenerationConfiguration
 
@@ -91,13 +92,7 @@ package final class Checkpoint: @unchecked Sendable {
         layout = ParameterLayout(configuration)
         sites = try SiteChecker(layout: layout, hasConfig: config != nil, reader: reader)
             .check(findings)
-        let tokenizer = try json("tokenizer_config.json")
-        vocabulary = try Self.findVocabulary(in: folder, config, tokenizer)
-        // transformers' own defaults for T5.
-        tokenizerOptions = (
-            extraIDs: tokenizer?["extra_ids"]?.int ?? 100,
-            legacy: tokenizer?["legacy"]?.bool ?? true
-        )
+        vocabulary = try Self.findVocabulary(in: folder, config, json("tokenizer_config.json"))
         self.generation = GenerationConfiguration(config: config, generation: generation)
         sideFiles = try folder.sideFiles()
         self.folder = folder
@@ -142,14 +137,41 @@ package final class Checkpoint: @unchecked Sendable {
         return config["is_encoder_decoder"]?.bool ?? true
     }
 
+    /// spiece.model comes first, as T5 was trained with it, but where transformers had no
+    /// tokenizer but tokenizer.json when it wrote the folder.
     private static func findVocabulary(
         in folder: ModelFolder, _ config: JSON?, _ tokenizer: JSON?
     ) throws -> Vocabulary? {
-        for name in ["spiece.model", "tokenizer.json"] {
+        let name = (tokenizer?["tokenizer_class"] ?? config?["tokenizer_class"])?.string
+        if name?.hasPrefix("ByT5") == true { return .bytes }
+        let isFast =
+            tokenizer?["backend"]?.string == "tokenizers"
+            || ["PreTrainedTokenizerFast", "TokenizersBackend"].contains(name)
+        let names = ["spiece.model", "tokenizer.json"]
+        for name in isFast ? names.reversed() : names {
             if let file = try folder.sideFile(Path(name)) { return .file(name: name, file) }
         }
-        let name = (tokenizer?["tokenizer_class"] ?? config?["tokenizer_class"])?.string
-        return name?.hasPrefix("ByT5") == true ? .bytes : nil
+        for other in ["vocab.json", "merges.txt", "tokenizer.model", "vocab.txt"] {
+            guard try folder.sideFile(Path(other)) != nil else { continue }
+            let kind = name.map { ", the vocabulary of a \($0)" } ?? ""
+            return .unsupported(
+                "\(other)\(kind), is not supported; T5's spiece.model and tokenizer.json are")
+        }
+        return nil
+    }
+
+    /// What the files beside the vocabulary say about its tokens.
+    ///
+    /// - Throws: `UNSAY_E_FORMAT` naming file and key; `UNSAY_E_MEMORY`.
+    func tokenizerSettings() throws -> TokenizerSettings {
+        var files: [OnnxFile] = []
+        let settings = try TokenizerSettings { name in
+            guard let file = try folder.sideFile(Path(name)) else { return nil }
+            files.append(file)
+            return file.bytes
+        }
+        withExtendedLifetime(files) {}
+        return settings
     }
 }
 

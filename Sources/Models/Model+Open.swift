@@ -12,23 +12,35 @@ extension Model {
         _ checkpoint: Checkpoint, tokenizerPath: Path?, precision: Precision = .float32,
         workers: Workers
     ) throws {
+        let (tokenizer, problem) = try Self.tokenizer(checkpoint, tokenizerPath)
         try self.init(
-            checkpoint, tokenizer: Self.tokenizer(checkpoint, tokenizerPath),
-            precision: precision, workers: workers)
+            checkpoint, tokenizer: tokenizer, vocabularyProblem: problem, precision: precision,
+            workers: workers)
     }
 
+    /// The vocabulary; or nil, and why the one that was found cannot be used. One that the
+    /// caller names is refused instead.
     private static func tokenizer(
         _ checkpoint: Checkpoint, _ path: Path?
-    ) throws -> (any Tokenizer)? {
+    ) throws -> (tokenizer: (any Tokenizer)?, problem: String?) {
         if let path {
             let bytes = try Files.read(path, limit: largestVocabulary)
-            return try bytes.withBytes { try tokenizer($0, "\(path)", checkpoint) }
+            return (try bytes.withBytes { try tokenizer($0, "\(path)", checkpoint) }, nil)
         }
-        switch checkpoint.vocabulary {
-        case .file(let name, let file):
-            return try withExtendedLifetime(file) { try tokenizer($0.bytes, name, checkpoint) }
-        case .bytes: return try ByteTokenizer()
-        case nil: return nil
+        do {
+            switch checkpoint.vocabulary {
+            case .file(let name, let file):
+                let made = try withExtendedLifetime(file) {
+                    try Self.tokenizer(file.bytes, name, checkpoint)
+                }
+                return (made, nil)
+            case .bytes:
+                return (try ByteTokenizer(settings: checkpoint.tokenizerSettings()), nil)
+            case .unsupported(let problem): return (nil, problem)
+            case nil: return (nil, nil)
+            }
+        } catch let failure as Failure where failure.status == UNSAY_E_UNSUPPORTED {
+            return (nil, failure.sentence)
         }
     }
 
@@ -40,11 +52,12 @@ extension Model {
         try Memory.require(bytes.count, bytes: 12, for: "the vocabulary in \(name)")
         try MistakenFile.refuse(
             bytes, named: name, expecting: name.hasSuffix(".json") ? .json : .otherBinary)
+        let settings = try checkpoint.tokenizerSettings()
         let first = bytes.first { !" \n\r\t".utf8.contains($0) }
-        if first == UInt8(ascii: "{") { return try FastTokenizer(json: bytes, named: name) }
-        return try SentencePieceTokenizer(
-            model: bytes, named: name, extraIDs: checkpoint.tokenizerOptions.extraIDs,
-            legacy: checkpoint.tokenizerOptions.legacy)
+        if first == UInt8(ascii: "{") {
+            return try FastTokenizer(json: bytes, named: name, settings: settings)
+        }
+        return try SentencePieceTokenizer(model: bytes, named: name, settings: settings)
     }
 }
 

@@ -12,6 +12,8 @@ package final class Model: Sendable {
     package let checkpoint: Checkpoint
     /// nil where no vocabulary lay beside the weights: ids only.
     package let tokenizer: (any Tokenizer)?
+    /// Why the vocabulary beside the weights cannot be used; nil if it can, or there is none.
+    package let vocabularyProblem: String?
     package let workers: Workers
     private let current: Locked<State>
     /// Once somebody has asked for them.
@@ -43,11 +45,12 @@ package final class Model: Sendable {
     /// - Parameter precision: of the weights that generate and score. Others than float32 are
     ///   read anew where float32 is asked for.
     package init(
-        _ checkpoint: Checkpoint, tokenizer: (any Tokenizer)?, precision: Precision = .float32,
-        workers: Workers
+        _ checkpoint: Checkpoint, tokenizer: (any Tokenizer)?, vocabularyProblem: String? = nil,
+        precision: Precision = .float32, workers: Workers
     ) throws {
         self.checkpoint = checkpoint
         self.tokenizer = tokenizer
+        self.vocabularyProblem = vocabularyProblem
         self.precision = precision
         self.workers = workers
         let snapshot = try WeightsSnapshot(
@@ -63,6 +66,7 @@ package final class Model: Sendable {
     package init(cloning model: Model, weights: WeightsSnapshot? = nil) throws {
         checkpoint = model.checkpoint
         tokenizer = model.tokenizer
+        vocabularyProblem = model.vocabularyProblem
         precision = model.precision
         workers = model.workers
         var state = model.current.withLock { $0 }
@@ -178,32 +182,46 @@ package final class Model: Sendable {
         let tokenizer = try requireTokenizer()
         return try texts.withLock { known in
             if let known { return known }
-            try Memory.require(tokenizer.vocabularySize, bytes: 64, for: "the vocabulary's texts")
-            let made = try TokenTexts(tokenizer)
+            try Memory.require(configuration.vocabSize, bytes: 64, for: "the vocabulary's texts")
+            let made = try TokenTexts(tokenizer, count: configuration.vocabSize)
             known = made
             return made
         }
     }
 
+    /// - Throws: `UNSAY_E_UNSUPPORTED` naming what of the vocabulary is not supported;
+    ///   `UNSAY_E_STATE` without a vocabulary.
     package func requireTokenizer() throws -> any Tokenizer {
-        guard let tokenizer else {
+        if let tokenizer { return tokenizer }
+        if let vocabularyProblem {
             throw Failure(
-                UNSAY_E_STATE,
-                "this model was opened without a vocabulary: pass ids, or put spiece.model "
-                    + "beside the weights")
+                UNSAY_E_UNSUPPORTED,
+                "this model was opened without its vocabulary, so pass ids: \(vocabularyProblem)")
         }
-        return tokenizer
+        throw Failure(
+            UNSAY_E_STATE,
+            "this model was opened without a vocabulary: pass ids, or put spiece.model "
+                + "beside the weights")
     }
 
-    /// The ids of a text, the end-of-sequence id last.
+    /// The id that ends an input: the vocabulary's, or the model's where that names none.
+    package var inputEndTokenID: Int32 { tokenizer?.eosTokenID ?? configuration.eosTokenID }
+
+    /// The ids of a text as an input, those around it included: the end-of-sequence id last.
     package func encode(_ text: UnsafeBufferPointer<UInt8>) throws -> [Token] {
         let tokenizer = try requireTokenizer()
         try Memory.require(text.count, bytes: 64, for: "a text's tokens")
-        let tokens = try tokenizer.encode(text)
+        var tokens = try tokenizer.encode(text)
+        let frame = tokenizer.frame
+        let after = frame.after ?? [inputEndTokenID]
+        if frame.isRepeated || tokens.last.map(\.id) != after.last {
+            tokens += after.map { Token(id: $0, begin: text.count, end: text.count) }
+        }
+        if !frame.before.isEmpty {
+            tokens = frame.before.map { Token(id: $0, begin: 0, end: 0) } + tokens
+        }
         for token in tokens { try check(token.id, of: "the vocabulary") }
-        return tokens + [
-            Token(id: configuration.eosTokenID, begin: text.count, end: text.count)
-        ]
+        return tokens
     }
 
     /// The text of ids, control ids left out; empty without a vocabulary.

@@ -252,8 +252,7 @@ package final class Session: @unchecked Sendable {
     /// once they differ from the table's.
     func trainedBase() throws -> WeightsSnapshot {
         guard start !== original, let training else { return original }
-        let before = try TrainedWeights.values(training.trainer.weights.layout, of: start)
-        return training.values.isEqual(to: before) ? original : start
+        return try training.trainer.weights.isChanged() ? start : original
     }
 
     /// Weight `index` as it is now, factors merged.

@@ -4,67 +4,87 @@ import Support
 
 /// The tokenizer of a tokenizer.json: ids as transformers' T5TokenizerFast gives them.
 package final class FastTokenizer: Tokenizer {
-    package var vocabularySize: Int { pieces.count }
+    package let vocabularySize: Int
     package let eosTokenID: Int32?
     package let padTokenID: Int32?
     package let unkTokenID: Int32
 
+    package let cleansUp: Bool
+    package let frame: InputFrame
+
     private let pieces: PieceTable
-    private let trie: PieceTrie
+    private let spellings: AddedSpellings
     private let segmenter: UnigramSegmenter<Double>
     private let normalizations: [FastTokenizerFile.Normalization]
     private let preTokenizations: [FastTokenizerFile.PreTokenization]
     /// Matched in the text as given, and those matched after normalising.
-    private let added: AddedTokens
-    private let normalizedAdded: AddedTokens?
-    private let special: Set<Int32>
+    private let added: FastTokenFinder
+    private let normalizedAdded: FastTokenFinder
+    /// The ids that decoding leaves out.
+    private let skipped: Set<Int32>
     /// Ids of bytes 0 to 255, where unknown characters are split into bytes; else empty.
     private let byteIDs: [Int32]
     private let byteValues: [Int32: UInt8]
     private let dropsFirstSpace: Bool
+    private let hasDecoder: Bool
 
     /// - Parameters:
     ///   - json: the file. Copied.
     ///   - name: names the file in error sentences.
+    ///   - settings: what the files beside it say.
     /// - Throws: as `FastTokenizerFile`; `UNSAY_E_MEMORY`.
-    package init(json bytes: UnsafeRawBufferPointer, named name: String) throws {
+    package init(
+        json bytes: UnsafeRawBufferPointer, named name: String,
+        settings: TokenizerSettings = TokenizerSettings()
+    ) throws {
         let file = try FastTokenizerFile(parsing: bytes, named: name)
-        var spellings = file.pieces
-        for token in file.addedTokens.sorted(by: { $0.id < $1.id }) {
-            if Int(token.id) >= spellings.count {
-                spellings += [[UInt8]](repeating: [], count: Int(token.id) - spellings.count)
-                spellings.append(token.content)
-            }
-        }
-        pieces = try PieceTable(spellings)
+        pieces = try PieceTable(file.pieces)
         var trie = PieceTrie()
         // Of two pieces spelled alike the later one counts.
         for id in file.pieces.indices.reversed() where !file.pieces[id].isEmpty {
             _ = trie.insert(file.pieces[id], id: Int32(id))
         }
-        self.trie = trie
-        func id(of text: String) -> Int32? {
-            file.addedTokens.first { $0.content.elementsEqual(text.utf8) }?.id
-                ?? trie.id(of: text.utf8)
+        let roles = settings.fastRoles
+        let tokens = try Self.addedTokens(file, settings, roles) { [trie] in trie.id(of: $0) }
+        spellings = try AddedSpellings(tokens.tokens)
+        func id(of role: String, else spelling: String) -> Int32? {
+            let content = roles[role]?.content ?? Array(spelling.utf8)
+            return tokens.ids[content] ?? trie.id(of: content)
         }
-        eosTokenID = id(of: "</s>")
-        padTokenID = id(of: "<pad>")
+        eosTokenID = id(of: "eos_token", else: "</s>")
+        padTokenID = id(of: "pad_token", else: "<pad>")
         unkTokenID = file.unknownID
+        vocabularySize = max(pieces.count, Int(tokens.tokens.keys.max() ?? -1) + 1)
+        cleansUp = settings.cleansUp
+        // transformers 5 makes T5's anew from the role, whatever the file says.
+        frame =
+            settings.isFromVersion5 && settings.isT5
+            ? InputFrame(before: [], after: eosTokenID.map { [$0] } ?? [])
+            : InputFrame(before: file.frame.before, after: file.frame.after)
         segmenter = UnigramSegmenter(scores: file.scores, trie: trie, unknownID: file.unknownID)
         normalizations = file.normalizations
         preTokenizations = file.preTokenizations
-        added = AddedTokens(file.addedTokens.filter { !$0.isNormalized })
-        let normalized = try file.addedTokens.filter(\.isNormalized).map { token in
-            var token = token
-            token.content = try token.content.withUnsafeBufferPointer {
-                var text = FastText($0[...])
-                try text.normalize(file.normalizations)
-                return text.text.bytes
+        func finder(isNormalized: Bool) throws -> FastTokenFinder {
+            let searched = tokens.searched.filter { $0.isNormalized == isNormalized }
+            let spellings = try searched.compactMap { token in
+                try tokens.ids[token.content].map { id in
+                    let content =
+                        isNormalized
+                        ? try Self.normalized(token.content, file.normalizations) : token.content
+                    return (content: content, id: id)
+                }
             }
-            return token
+            return FastTokenFinder(
+                spellings, added: tokens, passesSpecial: settings.splitsSpecialTokens)
         }
-        normalizedAdded = normalized.isEmpty ? nil : AddedTokens(normalized)
-        special = Set(file.addedTokens.filter(\.isSpecial).map(\.id))
+        added = try finder(isNormalized: false)
+        normalizedAdded = try finder(isNormalized: true)
+        var skipped = Set(tokens.tokens.filter { tokens.special.contains($1.content) }.keys)
+        for id in file.pieces.indices
+        where tokens.special.contains(file.pieces[id]) && tokens.tokens[Int32(id)] == nil {
+            skipped.insert(Int32(id))
+        }
+        self.skipped = skipped
         let bytes = (0..<256).compactMap { byte -> Int32? in
             let digits = String(byte, radix: 16, uppercase: true)
             return trie.id(of: "<0x\(digits.count < 2 ? "0" : "")\(digits)>".utf8)
@@ -74,6 +94,40 @@ package final class FastTokenizer: Tokenizer {
             file.decodesBytes && bytes.count == 256
             ? Dictionary(zip(bytes, UInt8.min...UInt8.max)) { first, _ in first } : [:]
         dropsFirstSpace = file.dropsFirstSpace
+        hasDecoder = file.hasDecoder
+    }
+
+    /// The file's added tokens, then those that the files beside it add or change, as
+    /// transformers' PreTrainedTokenizerFast does.
+    private static func addedTokens(
+        _ file: FastTokenizerFile, _ settings: TokenizerSettings, _ roles: [String: SpecialToken],
+        idOfPiece: ([UInt8]) -> Int32?
+    ) throws -> FastAddedTokens {
+        var tokens = FastAddedTokens(pieceCount: file.pieces.count)
+        for token in file.addedTokens { tokens.add(token, idOfPiece: idOfPiece) }
+        let additional = try settings.fastAdditional()
+        let special = settings.specialTokens(roles, additional: additional)
+        let names = Set(special.map(\.content))
+        let known = Set(tokens.tokens.values)
+        var new = settings.added.sorted { $0.id < $1.id }.map(\.token)
+            .filter { !known.contains($0) }
+        let contents = Set(tokens.ids.keys).union(new.map(\.content))
+        new += special.filter { !($0.isPlain && contents.contains($0.content)) }.map(\.token)
+        for var token in new {
+            token.isSpecial = token.isSpecial || names.contains(token.content)
+            tokens.add(token, idOfPiece: idOfPiece)
+        }
+        return tokens
+    }
+
+    private static func normalized(
+        _ content: [UInt8], _ steps: [FastTokenizerFile.Normalization]
+    ) throws -> [UInt8] {
+        try content.withUnsafeBufferPointer {
+            var text = FastText($0[...])
+            try text.normalize(steps)
+            return text.text.bytes
+        }
     }
 
     // MARK: Text to ids
@@ -89,7 +143,7 @@ package final class FastTokenizer: Tokenizer {
             }
             var part = FastText(text[segment.bytes])
             try part.normalize(normalizations)
-            guard let normalizedAdded else {
+            if normalizedAdded.isEmpty {
                 try add(part, to: &tokens)
                 continue
             }
@@ -147,26 +201,29 @@ package final class FastTokenizer: Tokenizer {
     // MARK: Ids to text
 
     /// As transformers decodes with `skip_special_tokens`.
-    package func spell(_ ids: [Int32]) throws -> Spelling {
+    package func spellAsIs(_ ids: [Int32]) throws -> Spelling {
         try checkIDs(ids)
         var text = SpellingBuilder(badBytes: .replaced)
         var isFirst = true
         for id in ids {
-            guard !special.contains(id), let piece = pieces.bytes(of: id) else {
+            guard !skipped.contains(id), let piece = spellings.bytes(of: id) ?? pieces.bytes(of: id)
+            else {
                 text.append([], id: id)
                 continue
             }
             if let byte = byteValues[id] {
                 text.append(byte: byte, id: id)
-            } else {
+            } else if hasDecoder {
                 text.append(withSpaces(piece, dropsSpaces: isFirst && dropsFirstSpace), id: id)
+            } else {
+                text.append((isFirst ? [] : [UInt8(ascii: " ")]) + piece, id: id)
             }
             isFirst = false
         }
         return text.finish()
     }
 
-    package func piece(_ id: Int32) -> UnsafePointer<CChar>? { pieces[id] }
+    package func piece(_ id: Int32) -> UnsafePointer<CChar>? { spellings[id] ?? pieces[id] }
 }
 
 /// A piece as text: U+2581 is a space, or nothing.

@@ -4,19 +4,6 @@ import Support
 /// A tokenizer.json as read: what the `tokenizers` library calls the fast tokenizer of a
 /// unigram model, T5's.
 struct FastTokenizerFile {
-    struct AddedToken {
-        var id: Int32 = 0
-        var content: [UInt8] = []
-        var isSpecial = false
-        /// Matched in the normalised text, not in the text as given.
-        var isNormalized = false
-        /// Takes the white space before it, or after it, out of the text.
-        var stripsLeft = false
-        var stripsRight = false
-        /// Matches no part of a longer word.
-        var isSingleWord = false
-    }
-
     enum Normalization {
         case characterMap(CharacterMap)
         case strip(left: Bool, right: Bool)
@@ -42,6 +29,10 @@ struct FastTokenizerFile {
     /// Whether decoding drops the spaces that its first piece begins with.
     private(set) var dropsFirstSpace = true
     private(set) var decodesBytes = false
+    /// Without a decoder pieces are written one after the other with a space between them.
+    private(set) var hasDecoder = false
+    /// The ids before and after those of a text.
+    private(set) var frame: (before: [Int32], after: [Int32]) = ([], [])
 
     private let name: String
 
@@ -57,6 +48,7 @@ struct FastTokenizerFile {
         try members["normalizer"].map { try readNormalizer(scanner.parse($0)) }
         try members["pre_tokenizer"].map { try readPreTokenizer(scanner.parse($0)) }
         try members["decoder"].map { try readDecoder(scanner.parse($0)) }
+        try members["post_processor"].map { try readPostProcessor(scanner.parse($0)) }
     }
 
     private func damaged(_ found: String) -> Failure {
@@ -97,16 +89,52 @@ struct FastTokenizerFile {
 
     private mutating func readAddedTokens(_ scanner: JSONScanner, _ range: Range<Int>) throws {
         guard let list = try scanner.parse(range).array else { return }
-        for entry in list {
-            guard let id = entry["id"]?.int, let content = entry["content"]?.string,
-                !content.isEmpty, id >= 0, id < 1 << 24, id < pieces.count + list.count
-            else { throw damaged("added token \(addedTokens.count) is incomplete") }
-            func flag(_ name: String) -> Bool { entry[name]?.bool ?? false }
-            addedTokens.append(
-                AddedToken(
-                    id: Int32(id), content: Array(content.utf8), isSpecial: flag("special"),
-                    isNormalized: flag("normalized"), stripsLeft: flag("lstrip"),
-                    stripsRight: flag("rstrip"), isSingleWord: flag("single_word")))
+        for (index, entry) in list.enumerated() {
+            let place = "\(name): added token \(index)"
+            let token = try AddedToken(entry, in: place)
+            // The library gives ids itself, and a file that has others is not what it seems.
+            guard let id = entry["id"]?.int, id >= 0, id < 1 << 24 else {
+                throw damaged("added token \(index) is incomplete")
+            }
+            addedTokens.append(token)
+        }
+    }
+
+    // MARK: The frame
+
+    private mutating func readPostProcessor(_ json: JSON) throws {
+        func id(_ json: JSON?) throws -> Int32 {
+            guard let id = json?.int, id >= 0, id < 1 << 24 else {
+                throw damaged("its post_processor has an id that is none")
+            }
+            return Int32(id)
+        }
+        switch json["type"]?.string {
+        case nil where json == .null: return
+        case "ByteLevel": return
+        case "Sequence":
+            for each in json["processors"]?.array ?? [] { try readPostProcessor(each) }
+        case "RobertaProcessing", "BertProcessing":
+            frame.before = [try id(json["cls"]?.array?.last)] + frame.before
+            frame.after += [try id(json["sep"]?.array?.last)]
+        case "TemplateProcessing":
+            var isAfter = false
+            for item in json["single"]?.array ?? [] {
+                if let name = item["SpecialToken"]?["id"]?.string {
+                    guard let ids = json["special_tokens"]?[name]?["ids"]?.array else {
+                        throw damaged("its post_processor has no ids for \(name)")
+                    }
+                    if isAfter {
+                        frame.after += try ids.map { try id($0) }
+                    } else {
+                        frame.before += try ids.map { try id($0) }
+                    }
+                } else {
+                    isAfter = true
+                }
+            }
+            guard isAfter else { throw unsupported("its post_processor leaves the text out") }
+        case let kind: throw unsupported("it has a post_processor of type \(kind ?? "none")")
         }
     }
 
@@ -167,6 +195,7 @@ struct FastTokenizerFile {
 
     private mutating func readDecoder(_ json: JSON) throws {
         guard json != .null else { return }
+        hasDecoder = true
         switch json["type"]?.string {
         case "Sequence": for each in json["decoders"]?.array ?? [] { try readDecoder(each) }
         case "Metaspace": dropsFirstSpace = try prependScheme(json) != .never

@@ -32,15 +32,13 @@ struct Normalizer: Sendable {
         case replaced(ArraySlice<UInt8>)
     }
 
-    /// - Parameter continues: true if the text goes on from another: white space at its start
-    ///   then counts, and no dummy prefix is added.
     /// - Parameter text: valid UTF-8. Origins are offsets into it.
-    func normalize(_ text: UnsafeBufferPointer<UInt8>, continues: Bool) -> NormalizedText {
+    func normalize(_ text: UnsafeBufferPointer<UInt8>) -> NormalizedText {
         var out = NormalizedText()
         out.bytes.reserveCapacity(text.count + 16)
         out.origins.reserveCapacity(text.count + 16)
         var at = 0
-        if removesExtraWhitespaces && !continues {
+        if removesExtraWhitespaces {
             while at < text.count {
                 let (length, piece) = next(text, at)
                 guard isSpace(piece, text[at]) else { break }
@@ -48,9 +46,9 @@ struct Normalizer: Sendable {
             }
         }
         guard at < text.count else { return out }
-        if addsDummyPrefix && !continues { append(UInt8(ascii: " "), from: at, to: &out) }
+        if addsDummyPrefix { append(UInt8(ascii: " "), from: at, to: &out) }
 
-        var isAfterSpace = removesExtraWhitespaces && !continues
+        var isAfterSpace = removesExtraWhitespaces
         while at < text.count {
             let (length, piece) = next(text, at)
             switch piece {

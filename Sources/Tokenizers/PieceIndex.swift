@@ -49,7 +49,7 @@ struct PieceIndex {
     }
 
     /// The id of a spelling, reserved ones first; nil if there is none.
-    func id(of spelling: String) -> Int32? {
-        reserved.id(of: spelling.utf8) ?? text.id(of: spelling.utf8)
+    func id<Text: Sequence<UInt8>>(of spelling: Text) -> Int32? {
+        reserved.id(of: spelling) ?? text.id(of: spelling)
     }
 }

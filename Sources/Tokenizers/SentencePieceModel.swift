@@ -24,6 +24,8 @@ struct SentencePieceModel {
     var modelType: UInt64 = 1
     var hasByteFallback = false
     var treatsWhitespaceAsSuffix = false
+    /// How the unknown piece is decoded where it is no special token.
+    var unknownSurface = Array(" \u{2047} ".utf8)
     /// The rules that replace characters, compiled; empty for none.
     var characterMap: [UInt8] = []
     var addsDummyPrefix = true
@@ -70,6 +72,7 @@ struct SentencePieceModel {
             case (3, .varint(let value)): modelType = value
             case (24, .varint(let value)): treatsWhitespaceAsSuffix = value != 0
             case (35, .varint(let value)): hasByteFallback = value != 0
+            case (44, .bytes(let surface)): unknownSurface = Array(surface)
             default: break
             }
         }

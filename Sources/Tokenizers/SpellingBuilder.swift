@@ -28,6 +28,12 @@ struct SpellingBuilder {
         text += bytes
     }
 
+    /// An id without text that ends a run of single bytes.
+    mutating func appendBreak(id: Int32) {
+        endRun()
+        append([], id: id)
+    }
+
     mutating func append(byte: UInt8, id: Int32) {
         runTokens.append(tokens.count)
         tokens.append(Token(id: id, begin: run.count, end: run.count + 1))

@@ -5,13 +5,14 @@ package final class TokenTexts: Sendable {
     /// Ids without text of their own: bytes of longer characters, control ids.
     package let unfinished: [Int32]
 
-    package init(_ tokenizer: any Tokenizer) throws {
+    /// - Parameter count: how many ids the model has: others are never written.
+    package init(_ tokenizer: any Tokenizer, count: Int) throws {
         var tokens: [(text: [Unicode.Scalar], id: Int32)] = []
         var unfinished: [Int32] = []
-        for id in 0..<Int32(tokenizer.vocabularySize) {
+        for id in 0..<Int32(clamping: max(min(tokenizer.vocabularySize, count), 0)) {
             // What it adds behind itself: a space before the first word is not written.
-            let once = try tokenizer.decode([id]).count
-            let added = try tokenizer.decode([id, id]).dropFirst(once)
+            let once = try tokenizer.spellAsIs([id]).text.count
+            let added = try tokenizer.spellAsIs([id, id]).text.dropFirst(once)
             let text = FoldedText(Array(added)).scalars
             if added.isEmpty || text.contains("\u{FFFD}") {
                 unfinished.append(id)

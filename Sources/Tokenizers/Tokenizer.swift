@@ -59,6 +59,11 @@ package protocol Tokenizer: AnyObject, Sendable {
     var eosTokenID: Int32? { get }
     var padTokenID: Int32? { get }
     var unkTokenID: Int32 { get }
+    /// What an input has around the ids of its text.
+    var frame: InputFrame { get }
+    /// Whether decoding leaves the spaces before English punctuation out, as
+    /// `clean_up_tokenization_spaces` of tokenizer_config.json says.
+    var cleansUp: Bool { get }
 
     /// Splits `text` into ids; no end-of-sequence id is appended.
     ///
@@ -67,11 +72,11 @@ package protocol Tokenizer: AnyObject, Sendable {
     ///   text of more than `longestText` bytes.
     func encode(_ text: UnsafeBufferPointer<UInt8>) throws -> [Token]
 
-    /// Joins ids into text, control ids left out.
+    /// Joins ids into text, special ids left out and no space cleaned up.
     ///
     /// - Throws: `UNSAY_E_ARGUMENT` for a negative id. Ids beyond the vocabulary, which a
     ///   padded model can write, give no text.
-    func spell(_ ids: [Int32]) throws -> Spelling
+    func spellAsIs(_ ids: [Int32]) throws -> Spelling
 
     /// The vocabulary's spelling of an id, NUL-terminated; nil if there is no such id.
     /// Borrowed: it lives as long as the tokenizer.
@@ -81,7 +86,40 @@ package protocol Tokenizer: AnyObject, Sendable {
 /// The longest text that is encoded, in bytes: 16 MiB, many times what any model reads.
 package let longestText = 16 << 20
 
+/// The ids around those of an input's text.
+package struct InputFrame: Sendable, Equatable {
+    package var before: [Int32] = []
+    /// nil where the vocabulary names none: the model's own id ends an input.
+    package var after: [Int32]?
+    /// Whether `after` follows even a text that ends with it already.
+    package var isRepeated = false
+
+    /// The end of slow tokenizers.
+    package init(end: Int32?) { after = end.map { [$0] } }
+
+    /// The frame that a tokenizer.json states.
+    init(before: [Int32], after: [Int32]) {
+        self.before = before
+        self.after = after
+        isRepeated = true
+    }
+}
+
 extension Tokenizer {
+    /// Joins ids into text, special ids left out: what a user reads.
+    ///
+    /// - Throws: as `spellAsIs`.
+    package func spell(_ ids: [Int32]) throws -> Spelling {
+        let spelling = try spellAsIs(ids)
+        return cleansUp ? spelling.cleanedUp() : spelling
+    }
+
+    /// How many bytes of the text that ids make stay as they are, whatever ids follow; a
+    /// character that is spelled byte by byte is not counted until it is whole.
+    package func settledCount(of text: [UInt8]) -> Int {
+        cleansUp ? Spelling.settledCount(of: text) : text.count
+    }
+
     /// Joins ids into UTF-8 text; see `spell`.
     package func decode(_ ids: [Int32]) throws -> [UInt8] { try spell(ids).text }
 

@@ -46,21 +46,11 @@ struct UnigramSegmenter<Score: BinaryFloatingPoint & Sendable>: Sendable {
         maxScore = normal.max() ?? 0
     }
 
-    /// The score of the best split.
-    func score(of text: [UInt8]) -> Score {
-        arrivals(in: text, from: 0).last?.score ?? 0
-    }
-
     /// The parts of `text`, which is valid UTF-8, from its start to its end.
-    ///
-    /// - Parameter score: what went before the text adds up to; it decides how sums round.
-    func split(_ text: [UInt8], from score: Score = 0) -> [Part] {
-        path(through: arrivals(in: text, from: score))
-    }
+    func split(_ text: [UInt8]) -> [Part] { path(through: arrivals(in: text)) }
 
-    private func arrivals(in text: [UInt8], from score: Score) -> [Arrival] {
+    private func arrivals(in text: [UInt8]) -> [Arrival] {
         var arrivals = [Arrival](repeating: Arrival(), count: text.count + 1)
-        arrivals[0].score = score
         var start = 0
         while start < text.count {
             let score = arrivals[start].score

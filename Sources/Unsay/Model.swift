@@ -214,9 +214,9 @@ public struct ModelInfo: Sendable, Equatable {
         numDecoderLayers = c.numDecoderLayers
         relativeAttentionNumBuckets = c.relativeAttentionNumBuckets
         relativeAttentionMaxDistance = c.relativeAttentionMaxDistance
-        padTokenID = c.padTokenID
-        eosTokenID = c.eosTokenID
-        unkTokenID = c.unkTokenID
+        padTokenID = model.tokenizer?.padTokenID ?? c.padTokenID
+        eosTokenID = model.inputEndTokenID
+        unkTokenID = model.tokenizer?.unkTokenID ?? c.unkTokenID
         decoderStartTokenID = c.decoderStartTokenID
     }
 }

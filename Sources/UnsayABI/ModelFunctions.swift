@@ -96,9 +96,7 @@ public func unsay_model_open(
         let folder = try requirePath(folder, "folder")
         let model = try Model(folder: folder, openSettings(options))
         log(UNSAY_LOG_INFO, "opened \(folder): \(model.layout.parameterCount) parameters")
-        let opened = ModelHandle(model)
-        opened.defaults.warn()
-        out.pointee = handle(opened)
+        out.pointee = opened(model)
     }
 }
 
@@ -118,10 +116,18 @@ public func unsay_model_open_buffers(
                 bytes: UnsafeRawBufferPointer(bytes)
             )
         }
-        let opened = ModelHandle(try Model(buffers: buffers, settings))
-        opened.defaults.warn()
-        out.pointee = handle(opened)
+        out.pointee = opened(try Model(buffers: buffers, settings))
     }
+}
+
+/// The handle of a model that was just opened; what its user should know is logged.
+private func opened(_ model: Model) -> OpaquePointer {
+    if let problem = model.vocabularyProblem {
+        log(UNSAY_LOG_WARNING, "opened on ids only: \(problem)")
+    }
+    let opened = ModelHandle(model)
+    opened.defaults.warn()
+    return handle(opened)
 }
 
 @_cdecl("unsay_model_save") @implementation
@@ -183,9 +189,9 @@ public func unsay_model_get_info(
         info.num_decoder_layers = Int32(c.numDecoderLayers)
         info.relative_attention_num_buckets = Int32(c.relativeAttentionNumBuckets)
         info.relative_attention_max_distance = Int32(c.relativeAttentionMaxDistance)
-        info.pad_token_id = c.padTokenID
-        info.eos_token_id = c.eosTokenID
-        info.unk_token_id = c.unkTokenID
+        info.pad_token_id = model.tokenizer?.padTokenID ?? c.padTokenID
+        info.eos_token_id = model.inputEndTokenID
+        info.unk_token_id = model.tokenizer?.unkTokenID ?? c.unkTokenID
         info.decoder_start_token_id = c.decoderStartTokenID
         try fill(require(out, "out"), with: info, named: "unsay_model_info")
     }

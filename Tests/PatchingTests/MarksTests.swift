@@ -11,6 +11,8 @@ private final class TinyTokenizer: Tokenizer {
     let eosTokenID: Int32? = 1
     let padTokenID: Int32? = 0
     let unkTokenID: Int32 = 2
+    let cleansUp = false
+    let frame = InputFrame(end: 1)
     var vocabularySize: Int { pieces.count + 3 }
 
     init(_ pieces: [String]) { self.pieces = pieces }
@@ -28,7 +30,7 @@ private final class TinyTokenizer: Tokenizer {
         return tokens
     }
 
-    func spell(_ ids: [Int32]) throws -> Spelling {
+    func spellAsIs(_ ids: [Int32]) throws -> Spelling {
         var text: [UInt8] = []
         let tokens = ids.map { id in
             let begin = text.count

@@ -34,7 +34,8 @@ enum Goldens {
     ) throws -> SentencePieceTokenizer {
         try (modelFile() + tail).withUnsafeBytes {
             try SentencePieceTokenizer(
-                model: $0, named: "spiece.model", extraIDs: extraIDs, legacy: legacy)
+                model: $0, named: "spiece.model",
+                settings: TokenizerSettings(extraIDs: extraIDs, isLegacy: legacy))
         }
     }
 

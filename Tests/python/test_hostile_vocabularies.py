@@ -65,7 +65,6 @@ TOKENIZERS = {
     "cut off": '{"version": "1.0", "model": {"type": "Unigram", "vocab": [["a", 0',
     "depth": '{"model": ' * 100000 + "}" * 100000,
     "no model": '{"version": "1.0"}',
-    "another model": '{"model": {"type": "BPE", "vocab": {}, "merges": []}}',
     "no vocabulary": '{"model": {"type": "Unigram", "unk_id": 0}}',
     "an entry without a score": '{"model": {"type": "Unigram", "unk_id": 0, "vocab": [["a"]]}}',
     "a score that is no number": '{"model": {"type": "Unigram", "vocab": [["a", "b"]]}}',

@@ -8,13 +8,11 @@ from __future__ import annotations
 import json
 import lzma
 import shutil
-from pathlib import Path
 
-import numpy
-import onnx
 import pytest
 import unsay
 from conftest import DEBSUM, GOLDENS
+from smallest import smallest_model
 
 WAYS = ["spiece, legacy", "spiece"]
 WAYS += [f"json, {name}" for name in ("never", "always", "first", "old", "added")]
@@ -54,32 +52,6 @@ def variants() -> dict[str, dict]:
     return {f"json, {name}": each for name, each in made.items()}
 
 
-def smallest_model(folder: Path, vocab_size: int, **config) -> None:
-    """A container of the weights of a T5 of one layer each, just large enough to open."""
-    attention = {f"SelfAttention.{part}": (8, 8) for part in "qkvo"}
-    blocks = {"encoder": [attention], "decoder": [attention, dict(attention)]}
-    blocks["decoder"][1] = {f"EncDecAttention.{part}": (8, 8) for part in "qkvo"}
-    shapes = {"shared": (vocab_size, 8)}
-    for stack, layers in blocks.items():
-        block = f"{stack}.block.0.layer"
-        for index, layer in enumerate(layers):
-            shapes |= {f"{block}.{index}.{part}": shape for part, shape in layer.items()}
-        shapes[f"{block}.0.SelfAttention.relative_attention_bias"] = (32, 2)
-        shapes[f"{block}.{len(layers)}.DenseReluDense.wi"] = (8, 8)
-        shapes[f"{block}.{len(layers)}.DenseReluDense.wo"] = (8, 8)
-        for index in range(len(layers) + 1):
-            shapes[f"{block}.{index}.layer_norm"] = (8,)
-        shapes[f"{stack}.final_layer_norm"] = (8,)
-    tensors = [
-        onnx.numpy_helper.from_array(numpy.ones(shape, numpy.float32), f"{name}.weight")
-        for name, shape in shapes.items()
-    ]
-    graph = onnx.helper.make_graph([], "weights", [], [], tensors)
-    onnx.save(onnx.helper.make_model(graph), folder / "model.onnx")
-    about = {"num_heads": 2, "d_kv": 4, "vocab_size": vocab_size, **config}
-    (folder / "config.json").write_text(json.dumps(about))
-
-
 @pytest.fixture(params=WAYS, scope="module")
 def way(request, tmp_path_factory):
     """A model whose vocabulary is read one way, and that way's name."""
@@ -101,10 +73,15 @@ def expected(corpus, name, part):
     return [first if second is None else second for first, second in zip(base, own)]
 
 
+def ended(ids, way):
+    """The ids of an input: slow tokenizers do not repeat an end that the text has."""
+    return ids if ids[-1:] == [1] and not way.startswith("json") else [*ids, 1]
+
+
 def test_every_line_has_the_ids_of_transformers(way, corpus):
     name, model = way
     for text, ids in zip(corpus["texts"], expected(corpus, name, "ids")):
-        assert list(model.encode(text).ids[:-1]) == ids, repr(text[:200])
+        assert list(model.encode(text).ids) == ended(ids, name), repr(text[:200])
 
 
 def test_every_line_is_joined_as_transformers_joins_it(way, corpus):
@@ -119,7 +96,9 @@ def test_spans_follow_the_text_and_hold_what_their_pieces_say(way, corpus):
     for text in corpus["texts"]:
         tokens = model.encode(text)
         end = 0
-        for id, (begin, stop) in zip(tokens.ids[:-1], tokens.spans):
+        for id, (begin, stop) in zip(tokens.ids, tokens.spans):
+            if id == 1:
+                continue
             assert end <= begin <= stop <= len(text) or begin == end == stop, repr(text[:200])
             end = max(end, stop)
             piece = model.piece(id).replace("▁", "").strip()
@@ -133,5 +112,6 @@ def test_byt5_splits_into_bytes_and_special_tokens(corpus, tmp_path):
     smallest_model(tmp_path, 384, tokenizer_class="ByT5Tokenizer")
     with unsay.open(tmp_path) as model:
         for text, ids in zip(corpus["texts"], corpus["bytes"]["ids"]):
-            found = list(model.encode(text).ids[:-1])
-            assert found == (ids or [byte + 3 for byte in text.encode()]), repr(text[:200])
+            found = list(model.encode(text).ids)
+            ids = ids or [byte + 3 for byte in text.encode()]
+            assert found == ended(ids, "bytes"), repr(text[:200])

@@ -38,6 +38,9 @@ extension FuzzTarget {
         let parts = bytes.split(separator: 0, maxSplits: 2, omittingEmptySubsequences: false)
         var files = tinyModel
         for (name, part) in zip(names, parts) { files[name] = Array(part) }
+        if let last = parts.last, parts.count == names.count {
+            tokenize(tokenizerConfig: UnsafeRawBufferPointer(rebasing: last))
+        }
         try use(opened(files))
     }
 }

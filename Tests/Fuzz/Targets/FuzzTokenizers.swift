@@ -1,3 +1,4 @@
+import Support
 import Tokenizers
 
 private let texts = [
@@ -12,8 +13,32 @@ extension FuzzTarget {
         let choice = bytes.last ?? 0
         try use(
             SentencePieceTokenizer(
-                model: bytes, named: "spiece.model", extraIDs: Int(choice >> 1),
-                legacy: choice & 1 == 0))
+                model: bytes, named: "spiece.model",
+                settings: TokenizerSettings(
+                    extraIDs: Int(choice >> 1), isLegacy: choice & 1 == 0)))
+    }
+
+    /// The tokens that a tokenizer_config.json defines beside the tiny model's pieces and for
+    /// bytes; one that is refused is left alone, so that the rest of its folder is tried.
+    static func tokenize(tokenizerConfig bytes: UnsafeRawBufferPointer) {
+        func attempt(_ make: (TokenizerSettings) throws -> any Tokenizer) {
+            do {
+                let settings = try TokenizerSettings { name in
+                    name == "tokenizer_config.json" ? bytes : nil
+                }
+                try use(make(settings))
+            } catch let failure as Failure {
+                if failure.sentence.isEmpty { preconditionFailure("a refusal without a reason") }
+            } catch {
+                preconditionFailure("an error that is no Failure")
+            }
+        }
+        attempt { settings in
+            try (tinyModel["spiece.model"] ?? []).withUnsafeBytes {
+                try SentencePieceTokenizer(model: $0, named: "spiece.model", settings: settings)
+            }
+        }
+        attempt { try ByteTokenizer(settings: $0) }
     }
 
     static func tokenize(json bytes: UnsafeRawBufferPointer) throws {
