@@ -118,10 +118,10 @@ package enum MistakenFile {
                 $0.value >= 32 || "\n\r\t".unicodeScalars.contains($0)
             })
         else { return nil }
-        guard let line = text.split(whereSeparator: \.isNewline).first else {
+        guard !text.allSatisfy(\.isWhitespace) else {
             return "holds nothing but white space: download it again"
         }
-        return "is a text, \(quoted(String(line))), instead of the file: download it again"
+        return "is a text, \(quoted(text)), instead of the file: download it again"
     }
 
     private static func quoted(_ text: String) -> String {

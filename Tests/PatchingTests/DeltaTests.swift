@@ -257,7 +257,7 @@ struct DeltaTests {
         try withPath { path in
             try write(Array(repeating: 0x20, count: 500), path)
             let other = #expect(throws: Failure.self) { _ = try Delta.open(path) }
-            #expect(other?.sentence == "\(path): expected a delta, which begins with UNSAYDLT")
+            #expect(other?.sentence == "\(path) holds nothing but white space: download it again")
         }
     }
 }
