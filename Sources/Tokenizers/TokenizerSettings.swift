@@ -52,6 +52,10 @@ package struct TokenizerSettings: Sendable {
             try readOptions(json)
             if let value = json["added_tokens_decoder"] {
                 statesAdded = true
+                guard value.object != nil else {
+                    throw Failure(
+                        UNSAY_E_FORMAT, "\(name): added_tokens_decoder should be an object")
+                }
                 try readAdded(value, try Self.members("added_tokens_decoder", bytes, name))
             }
         }
