@@ -21,7 +21,7 @@ import numpy
 import onnx
 import pytest
 import unsay
-from conftest import FIXTURES, ROOT
+from conftest import ROOT
 from graph_changes import Change, every_change
 from runtime import Session, cache_of
 
@@ -82,7 +82,7 @@ class Judge:
             ours = numpy.asarray(ours)
             if theirs.shape != ours.shape:
                 raise NotRunnable(f"{theirs.shape} instead of {ours.shape}")
-            error = numpy.abs(theirs - ours).max() / (ours.max() - ours.min())
+            error = numpy.abs(theirs - ours).max() / max(ours.max() - ours.min(), 1e-6)
             worst = max(worst, float(error) if numpy.isfinite(error) else numpy.inf)
         return worst
 
