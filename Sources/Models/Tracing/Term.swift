@@ -96,8 +96,8 @@ enum TracedValue {
     case absent
 }
 
-/// Why a value is not known, and the node to blame.
-struct Unknown: Error {
+/// Why a value is not known, and the node to blame. It stays on the thread that traces.
+struct Unknown: Error, @unchecked Sendable {
     let maker: Term.Maker
     let reason: String
 }
