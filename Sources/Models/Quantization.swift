@@ -3,7 +3,7 @@ import CUnsay
 import Support
 
 /// How stored integers become weights. For reading: changed weights are saved as floats.
-enum Quantization {
+enum Quantization: Equatable {
     /// `(integer - zero) * scale`. One scale for all; one per index of `axis`; or one per
     /// block of `block` along `axis` (scales then have the tensor's rank).
     case linear(scale: [Float], scaleShape: [Int], zero: [Float], axis: Int, block: Int)
@@ -16,7 +16,7 @@ enum Quantization {
     /// `block` of elements in row-major order.
     case codebook(rows: Int, columns: Int, values: [Float], block: Int, scale: [Float])
 
-    enum BlockZero {
+    enum BlockZero: Equatable {
         case middle
         /// Packed like the weights, one row of whole bytes for each row of blocks.
         case packed([UInt8])

@@ -31,7 +31,6 @@ FOLDERS = {
     "Tests/Models/tiny-v11": 11,
     "Tests/Fixtures/t5v10__dy23_whole": 5,
     "Tests/Fixtures/t5v11__opt_O3": 13,
-    "Tests/Fixtures/t5v11__q_u8": 13,
 }
 #: Inputs of two lengths, one with padding, and an output for each.
 INPUTS = [[5, 9, 23, 4, 17, 1], [7, 3, 11, 6, 2, 8, 30, 12, 1]]

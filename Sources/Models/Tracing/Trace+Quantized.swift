@@ -133,9 +133,19 @@ extension Trace {
                     let weight = table.weight.dequantized(
                         scale: scale, zero: try optionalConstant(2), axis: 1, block: 0)
                 else { throw unknown("scales the integers of a table by columns") }
-                var made = try make(
-                    .rows(.init(weight: weight, indices: table.indices)),
-                    terms[integers.term].shape)
+                // onnxruntime's optimiser gives every reader a DequantizeLinear of its own.
+                let known = dequantizedRows[integers.term].flatMap { term -> View? in
+                    guard case .rows(let other) = terms[term].kind,
+                        other.weight.quantization == weight.quantization
+                    else { return nil }
+                    return View(term: term, layout: integers.layout, maker: maker)
+                }
+                var made =
+                    try known
+                    ?? make(
+                        .rows(.init(weight: weight, indices: table.indices)),
+                        terms[integers.term].shape)
+                dequantizedRows[integers.term] = made.term
                 made.layout = integers.layout
                 return .view(made)
             default: throw unknown("scales what no quantiser made")

@@ -13,6 +13,8 @@ final class Trace {
     private(set) var terms: [Term] = []
     /// The terms of floating inputs.
     private(set) var inputTerms: [Int32: Int] = [:]
+    /// The rows of floats made of rows of integers, by the term of these.
+    var dequantizedRows: [Int: Int] = [:]
     private var values: [TracedValue?]
     /// Elements that may still be computed: a bound on what a hostile file costs.
     private var effort = 60_000_000
