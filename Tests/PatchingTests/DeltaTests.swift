@@ -191,10 +191,11 @@ struct DeltaTests {
             #expect(delta.tensors[0].factors?.a == factors.a)
             #expect(delta.tensors[0].factors?.b == factors.b)
             #expect(
-                try bits(delta.applied(to: old.read, layout: layout, reverting: false))
+                try bits(delta.applied(to: old.read, layout: layout, reverting: false).read)
                     == bits(readChangedByFactors))
             #expect(
-                try bits(delta.applied(to: readChangedByFactors, layout: layout, reverting: true))
+                try bits(
+                    delta.applied(to: readChangedByFactors, layout: layout, reverting: true).read)
                     == bits(old.read))
         }
     }

@@ -62,6 +62,10 @@ struct PassMemoryTests {
                     example.reference = kept
                     example.original = kept
                 }
+                // One slab, as sessions have it: its peak is that of all passes, the first
+                // included, which sees all logits where rows alone are trained.
+                let bytes = trainer.passBytes(batch)
+                try trainer.reserve(bytes: bytes + bytes / 32)
                 for _ in 0..<3 {
                     _ = try trainer.accumulate(
                         batch, normaliser: 1, keys: Array(0..<6), between: {})

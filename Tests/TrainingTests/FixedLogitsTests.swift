@@ -24,14 +24,13 @@ struct FixedLogitsTests {
         _ q: [Float]
     ) -> (loss: TokenLoss, gradient: [Float]) {
         var z = before, reference = q
-        var scratch = [Float](repeating: 0, count: width)
+        let scratch = UnsafeMutablePointer<Float>.allocate(capacity: width)
+        defer { scratch.deallocate() }
         let kept = z.withUnsafeMutableBufferPointer { z in
             reference.withUnsafeMutableBufferPointer { reference in
-                scratch.withUnsafeMutableBufferPointer { scratch in
-                    FixedLogits(
-                        target, settings, rows: rows, logits: z, reference: reference,
-                        scratch: scratch.baseAddress!)
-                }
+                FixedLogits(
+                    target, settings, rows: rows, logits: z, reference: reference,
+                    scratch: scratch)
             }
         }
         var own = rows.map { after[Int($0)] }
@@ -110,25 +109,25 @@ struct FixedLogitsTests {
             for (index, id) in rows.enumerated() { after[Int(id)] += lift * Float(index + 1) / 3 }
             for ids in [[], [Int32(4)], [4, 11], [11, 0]] {
                 var q = original, z = before
-                var scratch = [Float](repeating: 0, count: width)
+                let scratch = UnsafeMutableBufferPointer<Float>.allocate(capacity: width)
+                defer { scratch.deallocate() }
                 let kept = q.withUnsafeMutableBufferPointer { q in
                     z.withUnsafeMutableBufferPointer { z in
-                        scratch.withUnsafeMutableBufferPointer { scratch in
+                        scratch.baseAddress.map {
                             FixedComparison(
-                                rows: rows, original: q, trained: z,
-                                scratch: scratch.baseAddress!, ids: ids)
+                                rows: rows, original: q, trained: z, scratch: $0, ids: ids)
                         }
                     }
                 }
                 var own = rows.map { after[Int($0)] }
-                let found = own.withUnsafeMutableBufferPointer { kept.comparison($0) }
+                let found = try own.withUnsafeMutableBufferPointer {
+                    try #require(kept).comparison($0)
+                }
                 q = original
                 z = after
                 let expected = q.withUnsafeMutableBufferPointer { q in
                     z.withUnsafeMutableBufferPointer { z in
-                        scratch.withUnsafeMutableBufferPointer {
-                            compare(original: q, trained: z, scratch: $0, ids: ids)
-                        }
+                        compare(original: q, trained: z, scratch: scratch, ids: ids)
                     }
                 }
                 #expect(abs(found.kl - expected.kl) < 1e-5, "\(found.kl), \(expected.kl)")

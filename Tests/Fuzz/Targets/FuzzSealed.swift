@@ -48,7 +48,7 @@ extension FuzzTarget {
         let snapshot = try model.weights()
         let changed = try claimed.applied(
             to: { snapshot.read($0, into: $1) }, layout: model.layout, reverting: false)
-        let after = try fingerprint(layout: model.layout, read: changed)
+        let after = try fingerprint(layout: changed.layout, read: changed.read)
         content.replaceSubrange(16..<80, with: before + after)
         let delta = try Delta.parse(withDigest(content), named: "delta")
         try delta.apply(to: model)
