@@ -25,8 +25,14 @@ struct GraphProbe {
         }
     }
 
-    /// The numbers of each input of ids, and which stack it feeds if its name tells.
-    private(set) var ids: [(value: Int32, numbers: Numbers, isDecoder: Bool)] = []
+    /// An input of ids, its numbers, and which stack it feeds if its name tells.
+    struct IDs {
+        let value: Int32
+        let numbers: Numbers
+        let isDecoder: Bool
+    }
+
+    private(set) var ids: [IDs] = []
     /// What a padding mask says, [batch, input positions]; nil if the graph takes none.
     private(set) var mask: Numbers?
     /// The encoder's states, [batch, length, d_model], where they are an input.
@@ -97,7 +103,7 @@ struct GraphProbe {
                     return Double(2 + (random >> 33) % 90)
                 }
                 guard let numbers = Numbers(.integer, shape, drawn) else { continue }
-                ids.append((value, numbers, isDecoder))
+                ids.append(IDs(value: value, numbers: numbers, isDecoder: isDecoder))
                 add(value, numbers, shape)
             } else if Self.isCache(type) {
                 guard let shape = shape([Self.batch, sizes.heads, past, sizes.headWidth]) else {

@@ -17,15 +17,26 @@ struct SessionIdentity {
     let heldOut: [UInt8]
     let guards: [UInt8]
 
-    private var parts: [(name: String, noun: String, value: JSON)] {
+    private struct Part {
+        let name: String
+        /// What the saved session was saved with if the values differ.
+        let noun: String
+        let value: JSON
+
+        init(_ name: String, _ noun: String, _ value: JSON) {
+            (self.name, self.noun, self.value) = (name, noun, value)
+        }
+    }
+
+    private var parts: [Part] {
         [
-            ("model", "another model", .string(hexadecimal(model))),
-            ("reference", "another reference", .string(hexadecimal(reference))),
-            ("root", "another root", root.map { .string(hexadecimal($0)) } ?? .null),
-            ("options", "other options", .object(options)),
-            ("examples", "other examples", .string(hexadecimal(examples))),
-            ("held_out", "other held-out examples", .string(hexadecimal(heldOut))),
-            ("guard", "another guard", .string(hexadecimal(guards))),
+            Part("model", "another model", .string(hexadecimal(model))),
+            Part("reference", "another reference", .string(hexadecimal(reference))),
+            Part("root", "another root", root.map { .string(hexadecimal($0)) } ?? .null),
+            Part("options", "other options", .object(options)),
+            Part("examples", "other examples", .string(hexadecimal(examples))),
+            Part("held_out", "other held-out examples", .string(hexadecimal(heldOut))),
+            Part("guard", "another guard", .string(hexadecimal(guards))),
         ]
     }
 

@@ -179,6 +179,13 @@ extension Trace {
         return try known(numbers(0).expanded(to: target))
     }
 
+    /// What a Slice takes of one axis.
+    private struct Slice {
+        let first: Int
+        let count: Int
+        let step: Int
+    }
+
     private func sliced(_ node: OnnxNode) throws -> TracedValue {
         let shape = try shapeOfInput(0)
         func list(_ name: String, _ index: Int) throws -> [Int]? {
@@ -193,7 +200,7 @@ extension Trace {
         guard axes.count == starts.count, steps.count == starts.count else {
             throw unknown("has \(axes.count) axes for \(starts.count) starts")
         }
-        var ranges = shape.map { (first: 0, count: $0, step: 1) }
+        var ranges = shape.map { Slice(first: 0, count: $0, step: 1) }
         for (index, stated) in axes.enumerated() {
             let axis = stated < 0 ? stated + shape.count : stated
             guard shape.indices.contains(axis), steps[index] != 0, steps[index].magnitude < 1 << 30
@@ -206,9 +213,8 @@ extension Trace {
             let begin = clamped(starts[index], step > 0 ? 0...size : 0...max(size - 1, 0))
             let end = clamped(ends[index], bounds)
             let length = step > 0 ? end - begin : begin - end
-            ranges[axis] = (
-                begin, length <= 0 ? 0 : (length - 1) / abs(step) + 1, step
-            )
+            ranges[axis] = Slice(
+                first: begin, count: length <= 0 ? 0 : (length - 1) / abs(step) + 1, step: step)
         }
         if case .view(var view) = input(0) {
             for (axis, range) in ranges.enumerated() {
