@@ -79,7 +79,7 @@ test-c: $(C_TESTS) ## the C tests alone, the story under valgrind
 	build/test/every_function
 	@rm -rf build/test/scratch && mkdir -p build/test/scratch
 	valgrind --quiet --leak-check=full --show-leak-kinds=definite \
-	    --errors-for-leak-kinds=definite \
+	    --errors-for-leak-kinds=definite --suppressions=Tests/c/valgrind.supp \
 	    --error-exitcode=1 build/test/story $(TINY) build/test/scratch
 	build/test/bad_arguments $(TINY) build/test/scratch
 	build/test/leaks $(TINY) 120 60

@@ -54,5 +54,5 @@ done
 programs=(story bad_arguments)
 mkdir -p build/valgrind
 cp build/test/story build/test/bad_arguments build/valgrind/
-run valgrind valgrind --quiet --leak-check=full --show-leak-kinds=definite \
+run valgrind valgrind --quiet --suppressions=Tests/c/valgrind.supp --leak-check=full --show-leak-kinds=definite \
     --errors-for-leak-kinds=definite --error-exitcode=1

@@ -4,7 +4,9 @@ extension Graph {
     var sortedNodes: [Int] {
         // Real graphs hold one If or BeamSearch.
         let holders = nodes.count { !$0.graphs.isEmpty }
-        let inner = holders > 8 ? [] : inner.flatMap { $0.nodes.flatMap(\.inputs) + $0.outputList }
+        let inner =
+            holders > 8
+            ? [] : withInner.dropFirst().flatMap { $0.nodes.flatMap(\.inputs) + $0.outputList }
         var missing = [Int](repeating: 0, count: nodes.count)
         var readers: [Int: [Int]] = [:]
         for index in nodes.indices {

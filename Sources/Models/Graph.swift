@@ -8,8 +8,9 @@ final class Graph {
     let model: OnnxModel
     let path: String
     let outer: Graph?
-    /// The graphs that its nodes hold, at any depth.
-    private(set) var inner: [Graph] = []
+    /// The graphs that its nodes hold, at any depth. They keep this one; whoever reads them keeps
+    /// them, as `all` gives them.
+    private var inner: [Inner] = []
     let nodes: [OnnxNode]
     let inputs: Set<Int32>
     let outputs: Set<Int32>
@@ -22,6 +23,7 @@ final class Graph {
     private let initializers: [Int32: Int]
     private var constants: [Int32: Constant?] = [:]
 
+    private struct Inner { weak var graph: Graph? }
     struct Producer { let node: Int, output: Int }
     struct Use { let node: Int, input: Int }
 
@@ -51,7 +53,7 @@ final class Graph {
         }
     }
 
-    var withInner: [Graph] { [self] + inner }
+    var withInner: [Graph] { [self] + inner.compactMap(\.graph) }
 
     /// Every graph of a model, outer ones first.
     static func all(of model: OnnxModel) -> [Graph] {
@@ -63,7 +65,7 @@ final class Graph {
             graphs.append(graph)
             var around = outer
             while let holder = around {
-                holder.inner.append(graph)
+                holder.inner.append(Inner(graph: graph))
                 around = holder.outer
             }
         }

@@ -84,8 +84,9 @@ struct View {
     var shape: [Int] { layout.shape }
 }
 
-/// What a trace knows of a value.
-enum TracedValue {
+/// What a trace knows of a value. Indirect, so that a case that is smaller than the largest leaves
+/// no bytes without a value, which a copy would read.
+indirect enum TracedValue {
     case numbers(Numbers)
     /// A stored tensor, not read.
     case constant(Constant)
