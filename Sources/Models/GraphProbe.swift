@@ -88,7 +88,8 @@ struct GraphProbe {
                 let dims = type.dims ?? wanted.map { _ in -1 }
                 guard dims.count == wanted.count else { return nil }
                 let shape = zip(dims, wanted).compactMap { $0 > 0 ? $0 : $1 }
-                return shape.count == dims.count && Numbers.count(shape) != nil ? shape : nil
+                let count = Numbers.count(shape, most: Numbers.mostUnstored)
+                return shape.count == dims.count && count != nil ? shape : nil
             }
             if Self.isSwitch(type) {
                 let shape = type.dims.map { $0.map { _ in 1 } } ?? []

@@ -101,7 +101,9 @@ struct Layout: Hashable {
 
     /// Repeated along axes of one element, and along new ones in front.
     func expanded(to target: [Int]) -> Layout? {
-        guard target.count >= axes.count, Numbers.count(target) != nil else { return nil }
+        guard target.count >= axes.count,
+            Numbers.count(target, most: Numbers.mostUnstored) != nil
+        else { return nil }
         var new: [[Factor]] = []
         let shape = shape
         for (at, size) in target.enumerated() {

@@ -36,13 +36,18 @@ struct Numbers {
         values = shape.map(Double.init)
     }
 
-    /// Elements of a shape; nil for one that is negative or too large.
-    static func count(_ shape: [Int]) -> Int? {
+    /// Elements that an array may have of which a trace only knows how it is made: above those of
+    /// any model's logits; strides and places of its elements do not overflow.
+    static let mostUnstored = 1 << 48
+
+    /// Elements of a shape; nil for one that is negative, or has more than `most`.
+    static func count(_ shape: [Int], most: Int = mostElements) -> Int? {
         var count = 1
         for dim in shape {
-            guard dim >= 0, dim <= mostElements else { return nil }
-            count *= dim
-            guard count <= mostElements else { return nil }
+            guard dim >= 0 else { return nil }
+            let (product, overflow) = count.multipliedReportingOverflow(by: dim)
+            guard !overflow, product <= most else { return nil }
+            count = product
         }
         return count
     }

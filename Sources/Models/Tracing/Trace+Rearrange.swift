@@ -93,8 +93,9 @@ extension Trace {
             target[axis] = shape[axis]
         }
         let others = target.filter { $0 != -1 }
-        guard let count = Numbers.count(others), let whole = Numbers.count(shape),
-            target.count - others.count <= 1
+        let most = Numbers.mostUnstored
+        guard let count = Numbers.count(others, most: most),
+            let whole = Numbers.count(shape, most: most), target.count - others.count <= 1
         else { throw unknown("reshapes \(shape) to \(wanted)") }
         if let free = target.firstIndex(of: -1) {
             guard count > 0, whole % count == 0 else {

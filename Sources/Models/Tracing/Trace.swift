@@ -105,7 +105,7 @@ final class Trace {
 
     /// A new term, whole.
     func make(_ kind: Term.Kind, _ shape: [Int]) throws -> View {
-        guard Numbers.count(shape) != nil, !shape.contains(0) else {
+        guard Numbers.count(shape, most: Numbers.mostUnstored) != nil, !shape.contains(0) else {
             throw unknown("makes an array of shape \(shape)")
         }
         if case .input(let value) = kind { inputTerms[value] = terms.count }
