@@ -172,7 +172,7 @@ def test_what_cannot_be_learnt_from_is_named(debsum):
     refused([("a", [(0, 1)]), ("a", [(0, 2)])], "text 1: range .0, 2. .*1 characters")
     refused([("a tool", [(3, 3)])], "text 0: range")
     refused([("a tool", [3, 4])], "text 0: ")
-    refused([([5, 6], [])], "text 0 is .5, 6., expected")
+    refused([([5, 6], [])], "text 0: expected a str or an Output, found list .5, 6.")
     refused(COMMENTS[:3], "passes is 0", passes=0)
     refused(COMMENTS[:3], "learning_rate", learning_rate=-1.0)
     refused(COMMENTS[:3], "seed", seed=-1)

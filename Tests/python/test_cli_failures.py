@@ -86,7 +86,8 @@ def test_the_version_says_how_the_library_was_built(command):
 def test_a_patch_that_is_not_kept_says_so_before_it_is_trained(command, tmp_path):
     path = tmp_path / "one.jsonl"
     path.write_text('{"input": "a", "ids": [5, 6, 1], "marks": [-1, 1, 1]}\n')
-    command("patch", TINY, path, "--max-steps", 1, "--progress")
+    # A goal that cannot be met: otherwise there may be nothing to train.
+    command("patch", TINY, path, "--max-steps", 1, "--max-avoid-p", 0, "--progress")
     told = command.err
     assert told.index("nothing will be written") < told.index("1/1")
     command("patch", TINY, path, "--max-steps", 1, "--delta", "a.unsay")

@@ -76,9 +76,10 @@ def test_named_choices_have_the_numbers_of_the_header(tmp_path):
 
 def test_every_status_of_the_header_has_its_exception():
     statuses = dict(re.findall(r"(UNSAY_E_\w+)\s*=\s*(-\d+)", HEADER.read_text()))
-    kinds = {kind.status for kind in unsay.Error.__subclasses__()}
-    assert kinds == {int(number) for number in statuses.values()}
+    kinds = [getattr(unsay, name) for name in unsay.errors.__all__ if name != "Error"]
+    assert {kind.status for kind in kinds} == {int(number) for number in statuses.values()}
     for name, number in statuses.items():
+        assert type(unsay.errors.failure(int(number), "")).status == int(number), name
         assert unsay._library.functions.status_name(int(number)).decode() == name
 
 

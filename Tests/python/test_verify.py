@@ -15,6 +15,7 @@ from conftest import DEBSUM, FIXTURES, MODELS
 from test_links import cache
 from unsay import Difference, Verification, VerifiedInput
 from unsay.verification import difference
+from zoo import Series
 
 #: A fixture, the ways through its files, and the verdict.
 LAYOUTS = {
@@ -61,6 +62,33 @@ def test_texts_and_ids_are_compared_and_told(debsum):
     assert all(len(each.output) == 4 for each in found.inputs)
     assert found.files == ["decoder_model_merged.onnx", "encoder_model.onnx"]
     assert repr(found).startswith(f"Verification({str(DEBSUM)!r}, {found.verdict!r}, 2 inputs")
+
+
+def test_inputs_come_in_every_shape_and_wrong_ones_are_refused_before_they_are_run():
+    folder = MODELS / "tiny-v10"
+
+    def inputs(given):
+        return [each.input for each in unsay.verify(folder, given, max_new_tokens=1).inputs]
+
+    with unsay.open(folder) as model:
+        encoding = model.encode("a")
+    assert inputs("a b") == ["a b"]
+    assert inputs([5, 6, 1]) == inputs(numpy.array([[5, 6, 1]])) == [[5, 6, 1]]
+    assert inputs(encoding) == [encoding.ids]
+    assert inputs(text for text in ("a", "b")) == inputs(Series(["a", "b"])) == ["a", "b"]
+    assert inputs([{"input": "a"}]) == ["a"]
+    for said, given in {
+        "inputs: expected at least one, found none": [],
+        r"inputs\[1\] has no ids": ["a", []],
+        r"inputs\[1\]: expected a text or its token ids, found None": ["a", None],
+        "300000": [300000],
+    }.items():
+        with pytest.raises(unsay.ArgumentError, match=said):
+            unsay.verify(folder, given)
+    with pytest.raises(unsay.ArgumentTypeError, match="tolerance: expected a number, found str"):
+        unsay.verify(folder, tolerance="1e-4")
+    with pytest.raises(unsay.ArgumentError, match="max_new_tokens: expected an integer from 1"):
+        unsay.verify(folder, max_new_tokens=0)
 
 
 def test_onnx_in_a_subfolder_and_a_variant_are_run(tmp_path):

@@ -166,6 +166,11 @@ def opened(world, **given):
     unsay.open(**{"path": world.folder, "threads": 1, **given}).close()
 
 
+def verified(world, **given):
+    few = {"inputs": [[5, 6, 1]], "max_new_tokens": 1, "threads": 1}
+    unsay.verify(**{"path": world.folder, **few, **given})
+
+
 def opened_buffers(world, **given):
     unsay.open_buffers(**{"files": world.files, "threads": 1, **given}).close()
 
@@ -183,6 +188,7 @@ SHORT = {"max_new_tokens": 2}
 CALLS = {
     "open": keyword(opened),
     "open_buffers": keyword(opened_buffers),
+    "verify": keyword(verified),
     "marks": keyword(lambda w, **given: unsay.marks(**{"model": w.model, "output": TEXT, **given})),
     "token_losses": keyword(lambda w, **given: unsay.token_losses(**given), **LOSSES),
     "Model.encode": on_model("encode"),

@@ -5,10 +5,12 @@ import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 from . import _onnx_facts
+from ._inputs import Tokens, several
 from ._values import Path as ModelPath
+from ._values import integer, real
 from .errors import ArgumentError, StateError, UnsupportedError
 from .model import Model, open
 
@@ -130,7 +132,7 @@ class Verification:
 
 def verify(
     path: ModelPath,
-    inputs: Optional[Sequence[Union[str, Sequence[int]]]] = None,
+    inputs: Union[Tokens, Iterable[Tokens], None] = None,
     *,
     max_new_tokens: int = 12,
     tolerance: float = TOLERANCE,
@@ -141,10 +143,10 @@ def verify(
 ) -> Verification:
     """Compares this library with onnxruntime on a model folder's own files.
 
-    `inputs` are texts or lists of ids, by default three of its own, the longest of some 250
-    tokens. Both compute the encoder's states, and the logits of `max_new_tokens` ids that
-    this library writes, by every way through the files. The options of opening are those
-    of `unsay.open`.
+    `inputs` are texts or lists of ids, or only one; by default three of its own, the longest
+    of some 250 tokens. Both compute the encoder's states, and the logits of `max_new_tokens`
+    ids that this library writes, by every way through the files. The options of opening are
+    those of `unsay.open`.
 
     Equal means that no number differs by more than `tolerance` of the range of ours. Files that
     onnxruntime computes in float16, or with products of rounded inputs, are not judged: this
@@ -157,10 +159,16 @@ def verify(
     hold weights and no graph or that onnxruntime does not run, and what `unsay.open` raises.
     """
     runtime = _onnxruntime()
-    if not 1 <= max_new_tokens <= 1024:
-        raise ArgumentError(f"max_new_tokens is {max_new_tokens}; it must be 1 to 1024")
+    max_new_tokens = integer(max_new_tokens, "max_new_tokens", 1, 1024)
+    tolerance = real(tolerance, "tolerance")
     if not (math.isfinite(tolerance) and tolerance >= 0):
         raise ArgumentError(f"tolerance is {tolerance}; it must be 0 or more")
+    asked = None if inputs is None else several(inputs, "inputs")[0]
+    if asked is not None and not asked:
+        raise ArgumentError("inputs: expected at least one, found none")
+    for index, each in enumerate(asked or []):
+        if not isinstance(each, str) and len(each) == 0:
+            raise ArgumentError(f"inputs[{index}] has no ids")
     with (
         open(
             path, threads=threads, tokenizer=tokenizer, variant=variant, allow_links=allow_links
@@ -190,7 +198,7 @@ def verify(
             onnxruntime=runtime.onnxruntime.__version__,
             inputs=[
                 _verified(model, ways, given, max_new_tokens)
-                for given in (_own_inputs(model) if inputs is None else list(inputs))
+                for given in (_own_inputs(model) if asked is None else asked)
             ],
             tolerance=tolerance,
             rounding=_rounding(facts, model.info.ties_head),
@@ -254,8 +262,10 @@ def _verified(
         ours = model.generate(ids, max_new_tokens=count, num_beams=1, do_sample=False).ids
         theirs = runtime.sequences(ids, count + 1)[1:]
         return VerifiedInput(shown, ids, ours, None, {}, theirs[: len(ours)] == ours)
+    # First ours, which refuses ids that do not exist.
+    own = model.encoder_states(ids)
     states = runtime.states(ids)
-    found = None if states is None else difference(states, model.encoder_states(ids))[0]
+    found = None if states is None else difference(states, own)[0]
     if not runtime.gives_logits and found is None:
         raise UnsupportedError("no file gives the encoder's states or logits: nothing to compare")
     if model.info.num_decoder_layers == 0 or not runtime.gives_logits:
