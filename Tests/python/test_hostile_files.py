@@ -143,7 +143,7 @@ GRAPHS = {
         [FORMAT],
         [ENCODER, "MatMul"],
     ),
-    "a dimension of zero": (dims(0, 24), [FORMAT], [ENCODER, "MatMul"]),
+    "a dimension of zero": (dims(0, 24), [FORMAT, UNSUPPORTED], [ENCODER, "MatMul"]),
     "a hundred dimensions": (
         dims(*[1] * 100),
         [FORMAT, UNSUPPORTED],

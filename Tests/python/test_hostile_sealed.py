@@ -106,7 +106,7 @@ DELTAS = {
     "packed-long": ({"packed_size": 5}, "packed difference takes 5 bytes; 4 are left"),
     "rest": ({"rest": b"x"}, "1 bytes follow its end"),
     "version-0": ({"version": 0}, "version 0"),
-    "version-3": ({"version": 3}, "version 3"),
+    "version-4": ({"version": 4}, "version 4"),
 }
 
 
@@ -147,7 +147,7 @@ STATES = {
     "history": (changed(history={}), "history is {}"),
     "history-step": (measured(-1), "history"),
     "history-later": (measured(3), "history"),
-    "best-step": (best(step=-1), "best.step is -1"),
+    "best-step": (best(weights={"step": -1, "fraction": 1}), "best.weights"),
     "best-worse": (best(worse=-1), "best.worse is -1"),
     "best-score": (best(score=str(0x7FF8 << 48)), "best.score"),
     "best-number": (best(score=0.5), "best.score is 0.5"),
@@ -291,10 +291,15 @@ def test_a_report_after_any_learning_rate_is_a_page(model, rate):
     output = model.generate(TEXT, max_new_tokens=4)
     with model.patch(scope="all", learning_rate=rate) as patch:
         patch.add(TEXT, output, marks=[-1] * len(output.ids))
-        patch.step()
-        report = patch.report([TEXT], max_new_tokens=2)
+        try:
+            patch.step()
+            report = patch.report([TEXT], max_new_tokens=2)
+            assert report.tensors, "every weight has changed"
+        except unsay.DivergedError:
+            # Weights or what they give are no numbers any more: the patch has gone back.
+            report = patch.report([TEXT], max_new_tokens=2)
+            assert not report.tensors
     assert report.html.endswith("</html>\n")
-    assert report.tensors, "every weight has changed"
 
 
 def test_a_session_that_is_not_finite_is_not_saved_over_one_that_is(model, tmp_path):
@@ -306,7 +311,7 @@ def test_a_session_that_is_not_finite_is_not_saved_over_one_that_is(model, tmp_p
     rate = {"learning_rate": 3e38, "gradient_clip": 0, "alpha": 1e6}
     with model.patch(scope="all", optimizer="sgd", **rate) as patch:
         patch.add(TEXT, output, marks=[-1] * len(output.ids))
-        patch.step()
-        with pytest.raises(unsay.DivergedError, match="no longer finite"):
+        with pytest.raises(unsay.DivergedError, match="finite"):
+            patch.step()
             patch.save_state(path)
     assert path.read_bytes() == before

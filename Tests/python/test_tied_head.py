@@ -73,7 +73,8 @@ def test_the_table_moves_on_purpose(tiny):
 
 def test_a_rate_of_nothing_leaves_the_head_tied(tiny):
     before = tiny.fingerprint()
-    change(tiny, steps=0)
+    with pytest.raises(unsay.UnchangedError):
+        change(tiny, steps=0)
     assert tiny.info.ties_head and tiny.fingerprint() == before and tiny.applied == []
 
 
