@@ -42,17 +42,38 @@ package struct JSONScanner {
     /// Where each member's value lies; of a name that is there twice, the last one.
     package func members(of range: Range<Int>) throws -> [String: Range<Int>] {
         var members: [String: Range<Int>] = [:]
+        try walkMembers(of: range) { key, value in
+            members[String(decoding: try string(key), as: UTF8.self)] = value
+        }
+        return members
+    }
+
+    /// Where the values of the members with these names lie, as `members(of:)` without the
+    /// others: an object of a million members takes no memory.
+    package func members(
+        _ names: Set<String>, of range: Range<Int>
+    ) throws -> [String: Range<Int>] {
+        var members: [String: Range<Int>] = [:]
+        try walkMembers(of: range) { key, value in
+            let name = String(decoding: try string(key), as: UTF8.self)
+            if names.contains(name) { members[name] = value }
+        }
+        return members
+    }
+
+    /// Calls `body` with the places of each member's name and value, in order.
+    private func walkMembers(
+        of range: Range<Int>, _ body: (_ key: Range<Int>, _ value: Range<Int>) throws -> Void
+    ) throws {
         try walk(range, "{", "}") { begin in
             let end = try skipValue(begin)
-            let key = String(decoding: try string(begin..<end), as: UTF8.self)
             let colon = skipSpace(end)
             guard byte(colon) == UInt8(ascii: ":") else { throw expected("a colon", at: colon) }
             let value = skipSpace(colon + 1)
             let next = try skipValue(value)
-            members[key] = value..<next
+            try body(begin..<end, value..<next)
             return next
         }
-        return members
     }
 
     /// Calls `body` with the place of each element of an array, in order.

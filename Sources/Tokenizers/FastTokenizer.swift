@@ -71,6 +71,13 @@ package final class FastTokenizer: Tokenizer {
                     let content =
                         isNormalized
                         ? try Self.normalized(token.content, file.normalizations) : token.content
+                    // The library that transformers calls cuts at every character there, or ends.
+                    guard !content.isEmpty else {
+                        let spelling = String(decoding: token.content, as: UTF8.self)
+                        throw Failure(
+                            UNSAY_E_UNSUPPORTED,
+                            "\(name): the added token \"\(spelling)\" normalises to nothing")
+                    }
                     return (content: content, id: id)
                 }
             }
@@ -108,7 +115,8 @@ package final class FastTokenizer: Tokenizer {
         let additional = try settings.fastAdditional()
         let special = settings.specialTokens(roles, additional: additional)
         let names = Set(special.map(\.content))
-        let known = Set(tokens.tokens.values)
+        // transformers 4 adds those again that the file has already: a named one is special then.
+        let known = settings.isFromVersion5 ? Set(tokens.tokens.values) : []
         var new = settings.added.sorted { $0.id < $1.id }.map(\.token)
             .filter { !known.contains($0) }
         let contents = Set(tokens.ids.keys).union(new.map(\.content))

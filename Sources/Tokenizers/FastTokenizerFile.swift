@@ -41,7 +41,10 @@ struct FastTokenizerFile {
     init(parsing bytes: UnsafeRawBufferPointer, named name: String) throws {
         self.name = name
         let scanner = try JSONScanner(bytes, named: name)
-        let members = try scanner.members(of: scanner.document)
+        let names: Set = [
+            "model", "added_tokens", "normalizer", "pre_tokenizer", "decoder", "post_processor",
+        ]
+        let members = try scanner.members(names, of: scanner.document)
         guard let model = members["model"] else { throw damaged("it has no \"model\"") }
         try readModel(scanner, model)
         try members["added_tokens"].map { try readAddedTokens(scanner, $0) }

@@ -220,7 +220,8 @@ package struct TokenizerSettings: Sendable {
     private mutating func readTokenizerFile(_ bytes: UnsafeRawBufferPointer) throws {
         let name = "tokenizer.json"
         let scanner = try JSONScanner(bytes, named: name)
-        guard let range = try scanner.members(of: scanner.document)["added_tokens"],
+        let key = "added_tokens"
+        guard let range = try scanner.members([key], of: scanner.document)[key],
             let list = try scanner.parse(range).array
         else { return }
         for (index, entry) in list.enumerated() {

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import unsay
 from smallest import smallest_model
-from vocabularies import MODEL_SIZE, case, models, rows
+from vocabularies import MODEL_SIZE, case, has_empty_tokens, models, rows
 
 
 def main(held_out, cases, seed):
@@ -30,7 +30,7 @@ def main(held_out, cases, seed):
     for number in range(int(cases)):
         folder = place / "vocabulary"
         way, kind, tokenizer = case(draw, spieces, folder)
-        if isinstance(tokenizer, Exception):
+        if isinstance(tokenizer, Exception) or has_empty_tokens(tokenizer):
             counts["refused"] += 1
             continue
         counts["cases"] += 1

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from vocabularies import VERSION, case, models, read, rows
+from vocabularies import VERSION, case, has_empty_tokens, models, read, rows
 
 CASES = {4: 260, 5: 60}
 TEXTS = 12
@@ -41,6 +41,9 @@ def main(goldens, held_out):
             if isinstance(tokenizer, Exception):
                 continue
             expected = list(rows(draw, tokenizer, TEXTS))
+            # Only now, so that the cases after it are drawn as they would be with it.
+            if has_empty_tokens(tokenizer):
+                continue
             result["cases"].append(
                 {
                     "version": VERSION,

@@ -218,6 +218,16 @@ def case(draw, spieces: dict[str, bytes], folder: Path):
         return way, kind, error
 
 
+def has_empty_tokens(tokenizer) -> bool:
+    """Whether an added token normalises to nothing: tokenizers then cuts a text at every
+    character, or panics, and the library refuses the vocabulary."""
+    normalizer = tokenizer.is_fast and tokenizer.backend_tokenizer.normalizer
+    if not normalizer:
+        return False
+    tokens = tokenizer.added_tokens_decoder.values()
+    return any(each.normalized and not normalizer.normalize_str(each.content) for each in tokens)
+
+
 def texts(draw, tokenizer, count) -> list[str]:
     own = [str(each) for each in tokenizer.added_tokens_decoder.values()]
     own = [each for each in own if "extra_id" not in each] or ["a"]

@@ -219,6 +219,13 @@ UNSUPPORTED = {
     "NFKC": ({"normalizer": {"type": "NFKC"}}, "NFKC"),
     "Nmt": ({"normalizer": {"type": "Nmt"}}, "Nmt"),
     "Digits": ({"pre_tokenizer": {"type": "Digits"}}, "Digits"),
+    "an added token of nothing": (
+        {
+            "normalizer": {"type": "Strip", "strip_left": True, "strip_right": True},
+            "added_tokens": [{"id": 2, "content": " ", "normalized": True}],
+        },
+        "normalises to nothing",
+    ),
 }
 
 
