@@ -35,7 +35,7 @@ public final class Model: Sendable {
     /// Opens a model folder: encoder and decoder .onnx, config.json, vocabulary.
     ///
     /// Reads every weight before it returns. The files may be deleted or replaced afterwards,
-    /// but not rewritten in place: ``save(_:)`` still copies them.
+    /// but not rewritten in place: ``save(_:allowsRounding:)`` still copies them.
     ///
     /// - Parameters:
     ///   - folder: the .onnx files lie in it or in its subfolder onnx.
@@ -104,8 +104,10 @@ public final class Model: Sendable {
     /// Atomic: written beside `folder` and renamed into place. If `folder` exists, even as the
     /// source, it is replaced; what it held beside a model is kept.
     ///
-    /// - Parameter allowsRounding: whether to replace the folder that the model was opened from
-    ///   where it stores changed weights in 16 bits that do not hold them exactly.
+    /// - Parameters:
+    ///   - folder: where to write it.
+    ///   - allowsRounding: whether to replace the folder that the model was opened from where it
+    ///     stores changed weights in 16 bits that do not hold them exactly.
     /// - Throws: `.state`, and nothing is written, where that is not allowed.
     public func save(
         _ folder: any PathSpelling, allowsRounding: Bool = false
