@@ -59,7 +59,7 @@ final class BannedPhrases: Sendable {
         let refused = candidates.filter { id in
             let after = text(tail + [id])
             let found = FoldedText(after)
-            // What is cleaned up may change the end of the text before it.
+            // Cleaning up the new text may change the end of the text before it.
             let same = commonPrefix(before, after)
             let first = isWaiting ? same : same + 1
             guard let bytes, !isLast else {

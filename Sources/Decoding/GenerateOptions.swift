@@ -63,7 +63,7 @@ package enum EarlyStopping: Sendable {
     case yes
     /// When no better ending is possible.
     case never
-    /// What a file says is none of these: no search accepts it.
+    /// Stands for a value in a file that is none of these: validation refuses it.
     case unfit
 }
 

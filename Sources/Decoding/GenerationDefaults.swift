@@ -11,7 +11,7 @@ package struct GenerationDefaults {
     /// Values that transformers refuses as well. The options hold impossible ones in their place,
     /// so that only a call that does not replace them fails.
     package private(set) var refusals: [Remark] = []
-    /// What the file says that has no effect, and why.
+    /// The members of the file that have no effect, and why.
     package private(set) var remarks: [Remark] = []
     /// The members of the file.
     let members: [String: JSON]

@@ -73,7 +73,7 @@ extension GenerationMember {
         GenerationMember(
             name: name, option: name,
             read: { value, defaults in
-                // As Python has it: what is empty is false, everything else true.
+                // Python's truth: empty values and 0 are false, all others true.
                 let isEmpty = value.string?.isEmpty ?? value.array?.isEmpty ?? (value == .null)
                 defaults.options[keyPath: path] = value.pythonNumber.map { $0 != 0 } ?? !isEmpty
                 return .taken

@@ -2,16 +2,16 @@ import Support
 
 /// A member of generation_config.json and the option that it sets.
 struct GenerationMember {
-    /// What became of a value.
+    /// The result of reading a value.
     enum Outcome {
         case taken
-        /// It changes nothing, for a reason that begins with "which".
+        /// The value changes nothing; the reason begins with "which".
         case ineffective(String)
         /// transformers refuses it as well, and so does the option's present value.
         case refused(expected: String)
     }
 
-    /// What an option has no effect without.
+    /// The setting without which an option has no effect.
     enum Need: String, CustomStringConvertible {
         case nothing
         case drawing = "do_sample"

@@ -33,7 +33,7 @@ struct AdditionReader {
         let row: Int, head: Int, query: Int, key: Int
     }
 
-    /// What was added to each of some scores.
+    /// The numbers and biases added to each of some scores.
     private struct Sums {
         var masks: [Double]
         /// The table's row and column.

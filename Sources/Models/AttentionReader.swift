@@ -6,7 +6,7 @@ import Support
 struct AttentionReader {
     var sublayers: SublayerReader
     let stream: View
-    /// Of the stream.
+    /// Sequences, and positions in each, of the stream.
     let batch: Int
     let queries: Int
 

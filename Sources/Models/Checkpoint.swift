@@ -160,7 +160,7 @@ package final class Checkpoint: @unchecked Sendable {
         return nil
     }
 
-    /// What the files beside the vocabulary say about its tokens.
+    /// Reads the settings of the tokens from the files beside the vocabulary.
     ///
     /// - Throws: `UNSAY_E_FORMAT` naming file and key; `UNSAY_E_MEMORY`.
     func tokenizerSettings() throws -> TokenizerSettings {

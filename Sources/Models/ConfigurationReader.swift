@@ -279,7 +279,7 @@ struct ConfigurationReader {
                     (stated, "decoder_start_token_id"), (stated, "bos_token_id"),
                     (older, "decoder_start_token_id"),
                 ], facts.decoderStartTokenID) ?? c.padTokenID
-        // Of a list, ids that the model cannot write are passed over.
+        // Ids in a list that the model cannot write are passed over.
         let ends = try stated.ids("eos_token_id").filter(ids.contains).map { Int32($0) }
         let usual = try id([], facts.eosTokenID) ?? 1
         let isSilent = stated.file != "generation_config.json" && config?["eos_token_id"] == nil

@@ -139,7 +139,7 @@ typedef struct onnx_initializer {
     int32_t tensor;
 } onnx_initializer;
 
-/* What the file states of a graph's input: its type and shape. */
+/* The type and shape that a file states for an input of a graph. */
 typedef struct onnx_input_type {
     int32_t data_type;   /* 0 = not stated                          */
     int32_t rank;        /* -1 = not stated                         */
