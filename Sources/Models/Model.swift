@@ -231,11 +231,12 @@ package final class Model: Sendable {
 
     /// - Throws: `UNSAY_E_ARGUMENT` if the network has no such id.
     package func check(_ id: Int32, of name: String) throws {
-        guard id >= 0, Int(id) < configuration.vocabSize else {
+        // No change alters the vocabulary's size: asked for every id, it takes no lock.
+        let size = checkpoint.configuration.vocabSize
+        guard id >= 0, Int(id) < size else {
             throw Failure(
                 UNSAY_E_ARGUMENT,
-                "\(name) holds the id \(id); this model's run from 0 to "
-                    + "\(configuration.vocabSize - 1)")
+                "\(name) holds the id \(id); this model's run from 0 to \(size - 1)")
         }
     }
 }

@@ -3,10 +3,6 @@ import Support
 import Tensors
 import Training
 
-#if canImport(Glibc)
-    import Glibc
-#endif
-
 /// One setting of a sweep and how far it came. Names as in `unsay_trial`.
 package struct Trial: Sendable {
     package let learningRate: Float
@@ -112,8 +108,7 @@ extension Session {
     private func isCandidate(
         _ trial: Trial, _ training: Training, from start: KeptWeights
     ) -> Bool {
-        let size = 4 * start.values.count
-        let moved = memcmp(training.values.base, start.values.base, size) != 0
+        let moved = !training.values.isEqual(to: start.values)
         return trial.evaluation.guardHeld && (moved || trial.evaluation.goalMet)
     }
 
