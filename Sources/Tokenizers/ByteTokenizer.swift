@@ -57,7 +57,8 @@ package final class ByteTokenizer: Tokenizer {
             return Int32(scalar.value) + Int32(firstByte)
         }
         for (id, token) in settings.added {
-            if let index = first.firstIndex(where: { $0.id == id }) {
+            // Roles stand first; of all that follow, no two have one id.
+            if let index = first.prefix(roles.count).firstIndex(where: { $0.id == id }) {
                 first[index].token = token
             } else {
                 first.append((id, token))

@@ -77,7 +77,7 @@ package struct TokenizerSettings: Sendable {
     private static func object(
         _ bytes: UnsafeRawBufferPointer, _ name: String
     ) throws -> [String: JSON] {
-        guard let object = try JSON(parsing: bytes, named: name).object else {
+        guard let object = try JSON(parsingPython: bytes, named: name).object else {
             throw Failure(UNSAY_E_FORMAT, "\(name): expected a JSON object")
         }
         return object

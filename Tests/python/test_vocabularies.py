@@ -12,10 +12,11 @@ import ctypes
 import json
 import lzma
 import shutil
+from pathlib import Path
 
 import pytest
 import unsay
-from conftest import DEBSUM, GOLDENS
+from conftest import DEBSUM, GOLDENS, MODELS
 from sentencepiece_file import character_map
 from smallest import smallest_model
 from unsay._library import functions
@@ -201,6 +202,18 @@ def test_an_id_beyond_the_table_is_refused_when_a_text_names_it(large, tmp_path)
         assert model.encode("a package").ids
         with pytest.raises(unsay.ArgumentError, match="9000"):
             model.encode("a <far> package")
+
+
+def test_numbers_that_python_writes_by_name_keep_no_model_from_opening(tmp_path):
+    text = "summarize: a small library"
+    work = Path(shutil.copytree(MODELS / "tiny-v10", tmp_path / "model"))
+    with unsay.open(work) as model:
+        wanted = list(model.encode(text).ids)
+    (work / "tokenizer_config.json").write_text(
+        '{"model_max_length": Infinity, "added_tokens_decoder": {}, "x": [NaN, -Infinity]}'
+    )
+    with unsay.open(work) as model:
+        assert list(model.encode(text).ids) == wanted
 
 
 @pytest.mark.parametrize("end", [5, [5, 1]])
